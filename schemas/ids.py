@@ -1,0 +1,35 @@
+"""Ids: a prefix that names the kind and a UUIDv7 (RFC 9562) in Crockford base32, sortable by time and safe in URLs."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import Literal
+
+Kind = Literal["job", "bat", "img", "evt", "dlv", "end", "mb", "wrk"]
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_ID = re.compile(r"(job|bat|img|evt|dlv|end|mb|wrk)_[0-9a-hjkmnp-tv-z]{26}")
+
+
+def uuid7(now_ms: int, entropy: bytes) -> int:
+    """The 128 bits of a UUIDv7 from milliseconds since 1970 and ten random bytes."""
+    random_bits = int.from_bytes(entropy[:10], "big")
+    rand_a, rand_b = (random_bits >> 62) & 0xFFF, random_bits & ((1 << 62) - 1)
+    return (now_ms & ((1 << 48) - 1)) << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b
+
+
+def encode(kind: Kind, value: int) -> str:
+    digits = [_ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5)]
+    return f"{kind}_{''.join(digits)}"
+
+
+def new_id(kind: Kind) -> str:
+    """A fresh id, e.g. ``img_01jd8...``: ids of one process sort by the millisecond they were made in."""
+    return encode(kind, uuid7(time.time_ns() // 1_000_000, os.urandom(10)))
+
+
+def is_id(text: str, kind: Kind | None = None) -> bool:
+    match = _ID.fullmatch(text)
+    return match is not None and (kind is None or match[1] == kind)

@@ -1,0 +1,34 @@
+"""The unit on the queue: compatible images that one worker renders in one go."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from schemas.base import Frozen
+from schemas.render_spec import RenderSpec
+
+
+class ImageTask(Frozen):
+    """One image of a microbatch: what to draw, and what to write beside it."""
+
+    image: str
+    tenant: str
+    job: str
+    digest: str
+    spec: RenderSpec
+    alt: str = ""
+    lang: str = "en"
+    #: Key of the customer's additional copy.
+    copy_key: str | None = None
+    traceparent: str | None = None
+
+
+class Microbatch(Frozen):
+    """Images with one batch key, released to one worker."""
+
+    id: str
+    worker: str
+    batch_key: str
+    #: Unix seconds; a worker that receives it later returns it unrendered, because the releaser has put it back.
+    good_until: float
+    images: tuple[ImageTask, ...] = Field(min_length=1)

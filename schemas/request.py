@@ -1,0 +1,144 @@
+"""What a customer asks for."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+
+from schemas.base import Frozen
+from schemas.states import Lane
+
+MAX_PROMPT_CHARS = 2000
+MAX_IMAGES_PER_REQUEST = 256
+MAX_SEED = 2**53 - 1  # every JSON reader keeps integers up to here exactly
+MIN_SIDE, MAX_SIDE = 64, 4096
+
+_SIZE = re.compile(r"([1-9][0-9]{1,4})x([1-9][0-9]{1,4})")
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``"1024x768"`` to (width, height) in pixels; ValueError when malformed or out of range."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a size such as 1024x768")
+    width, height = int(match[1]), int(match[2])
+    if not all(MIN_SIDE <= side <= MAX_SIDE for side in (width, height)):
+        raise ValueError(f"{text!r}: each side must be {MIN_SIDE} to {MAX_SIDE} pixels")
+    return width, height
+
+
+def _sizes(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _checked_size(value: str) -> str:
+    parse_size(value)
+    return value
+
+
+def _aware(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("the time needs a zone offset (RFC 3339)")
+    return value
+
+
+def _clean_text(value: str) -> str:
+    if "\x00" in value or any(0xD800 <= ord(char) <= 0xDFFF for char in value):
+        raise ValueError("the text holds characters that are not valid Unicode text")
+    return value
+
+
+Text = Annotated[str, Field(max_length=MAX_PROMPT_CHARS), AfterValidator(_clean_text)]
+Size = Annotated[str, AfterValidator(_checked_size)]
+Moment = Annotated[datetime, AfterValidator(_aware)]
+Format = Literal["png", "jpeg", "webp"]
+
+#: Events of webhooks that a request may ask for.
+WebhookEvent = Literal[
+    "job.completed", "job.progress", "batch.completed", "batch.progress", "image.rendered", "image.blocked", "image.failed"
+]
+
+
+class Output(Frozen):
+    """How the picture is encoded and where an additional copy goes."""
+
+    format: Format = "png"
+    #: 1 to 100 for jpeg and webp; png is lossless and takes none.
+    quality: int | None = Field(None, ge=1, le=100)
+    #: Key of an additional copy in the customer's bucket, e.g. "catalogue/{sku}.png".
+    key: str | None = Field(None, min_length=1, max_length=512)
+
+    @field_validator("key")
+    @classmethod
+    def _safe_key(cls, value: str | None) -> str | None:
+        if value is not None and (value.startswith("/") or "\\" in value or any(p in ("", ".", "..") for p in value.split("/"))):
+            raise ValueError("a key is a relative path without empty, '.' or '..' parts")
+        return value
+
+    @model_validator(mode="after")
+    def _quality_fits(self) -> Output:
+        if self.format == "png" and self.quality is not None:
+            raise ValueError("png is lossless: leave quality out")
+        return self
+
+
+class Webhook(Frozen):
+    """Where to report to, and about what."""
+
+    url: str = Field(min_length=1, max_length=2048)
+    events: tuple[WebhookEvent, ...] = ("job.completed", "batch.completed")
+
+
+class Adapter(Frozen):
+    """A LoRA adapter by name."""
+
+    name: str = Field(pattern=_NAME)
+    weight: float = Field(1.0, ge=-2, le=2)
+
+
+class GenerationRequest(Frozen):
+    """One request: `n` pictures of one prompt at each of its sizes."""
+
+    prompt: Annotated[Text, Field(min_length=1)]
+    negative_prompt: Text = ""
+    n: int = Field(1, ge=1, le=64)
+    size: Annotated[tuple[Size, ...], BeforeValidator(_sizes), Field(min_length=1, max_length=16)] | None = None
+    seed: int | None = Field(None, ge=0, le=MAX_SEED)
+    steps: int | None = Field(None, ge=1, le=100)
+    guidance: float | None = Field(None, ge=0, le=30)
+    model: str | None = Field(None, pattern=_NAME)
+    adapters: tuple[Adapter, ...] = Field((), max_length=4)
+    output: Output = Output()
+    policy: str | None = Field(None, pattern=_NAME)
+    lane: Lane = Lane.INTERACTIVE
+    start_by: Moment | None = None
+    finish_by: Moment | None = None
+    webhook: Webhook | None = None
+    metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
+
+    @field_validator("metadata")
+    @classmethod
+    def _small(cls, value: dict[str, str]) -> dict[str, str]:
+        if any(len(key) > 64 or len(text) > 512 for key, text in value.items()):
+            raise ValueError("metadata keys are at most 64 characters, values at most 512")
+        return value
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> GenerationRequest:
+        images = self.n * len(self.size or ("",))
+        if images > MAX_IMAGES_PER_REQUEST:
+            raise ValueError(f"{images} images in one request, at most {MAX_IMAGES_PER_REQUEST}: send a manifest")
+        return self
+
+
+class RecipeInvocation(Frozen):
+    """Slots for a named recipe."""
+
+    recipe: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}(@[0-9]{1,6})?$")
+    slots: dict[str, str] = Field(max_length=64)
+    webhook: Webhook | None = None
+    lane: Lane | None = None

@@ -1,0 +1,254 @@
+"""The ledger's tables. Times are Unix seconds (UTC) as double precision; JSON is text."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
+)
+
+#: `deadline` of an image that has none: later than any real one, so that the ready index can order by it.
+NO_DEADLINE = 9_999_999_999.0
+
+
+def _counters() -> tuple[Column[int], ...]:
+    """Final states of the images of a job or batch; they move only by rows that changed."""
+    names = ("total", "rendered", "blocked", "failed", "canceled", "expired", "sequence")
+    return tuple(Column(name, Integer, nullable=False, server_default=text("0")) for name in names)
+
+
+#: One row per picture to be made: the unit of state, safety, billing and redrive.
+image = Table(
+    "image",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("job", String(40), nullable=False),
+    Column("batch", String(40)),
+    Column("lane", SmallInteger, nullable=False),  # 0 interactive, 1 bulk
+    Column("batch_key", String(160), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("alt", Text, nullable=False, server_default=""),
+    Column("lang", String(16), nullable=False, server_default="en"),
+    Column("copy_key", Text),
+    Column("state", String(12), nullable=False),
+    Column("deadline", Double, nullable=False, server_default=text(str(NO_DEADLINE))),
+    Column("start_by", Double),
+    Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
+    #: JSON list of the workers that died with this image on the GPU.
+    Column("deaths", Text, nullable=False, server_default="[]"),
+    Column("microbatch", String(40)),
+    #: JSON of the final outcome (schemas.outcome).
+    Column("result", Text),
+    Column("created_at", Double, nullable=False),
+    Column("ended_at", Double),
+    # Only what the releaser seeks by, and nothing on images that are not waiting: the cost of a claim must not grow
+    # with the backlog of others nor with what has ended.
+    Index("image_ready", "lane", "tenant", "batch_key", "deadline", "id", sqlite_where=text("state = 'planned'"), postgresql_where=text("state = 'planned'")),
+    Index("image_suspect", "id", sqlite_where=text("state = 'suspect'"), postgresql_where=text("state = 'suspect'")),
+    Index(
+        "image_start_by",
+        "start_by",
+        sqlite_where=text("state IN ('planned', 'released') AND start_by IS NOT NULL"),
+        postgresql_where=text("state IN ('planned', 'released') AND start_by IS NOT NULL"),
+    ),
+    Index("image_job", "job"),
+    Index("image_batch", "batch", "id"),
+    Index("image_digest", "tenant", "digest"),
+)
+
+#: One accepted request.
+job = Table(
+    "job",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("batch", String(40)),
+    #: Row of the manifest, from 1 (the header is not counted), and what identifies it across runs.
+    Column("row", Integer),
+    Column("row_key", Text),
+    Column("recipe", String(80)),
+    Column("prompt_verdict", Text),
+    *_counters(),
+    Column("webhook_url", Text),
+    #: JSON list of event types.
+    Column("webhook_events", Text),
+    Column("metadata", Text, nullable=False, server_default="{}"),
+    Column("traceparent", String(64)),
+    Column("created_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Index("job_batch", "batch", "row"),
+    Index("job_tenant", "tenant", "id"),
+)
+
+#: One accepted manifest: a group of jobs.
+batch = Table(
+    "batch",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("bucket", String(255), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("recipe", String(80)),
+    #: planning -> planned -> finishing (results being written) -> ended
+    Column("phase", String(12), nullable=False),
+    #: Rows of the manifest already turned into jobs or row errors; moves in the transaction that adds them.
+    Column("cursor", Integer, nullable=False, server_default=text("0")),
+    Column("jobs", Integer, nullable=False, server_default=text("0")),
+    Column("rejected_rows", Integer, nullable=False, server_default=text("0")),
+    *_counters(),
+    #: JSON problem when the manifest as a whole could not be read.
+    Column("error", Text),
+    Column("webhook_url", Text),
+    Column("webhook_events", Text),
+    Column("traceparent", String(64)),
+    Column("results_key", Text),
+    Column("errors_key", Text),
+    Column("created_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Index("batch_open", "id", sqlite_where=text("phase <> 'ended'"), postgresql_where=text("phase <> 'ended'")),
+    Index("batch_tenant", "tenant", "id"),
+)
+
+#: A manifest row that could not become a job.
+row_error = Table(
+    "row_error",
+    metadata,
+    Column("batch", String(40), nullable=False),
+    Column("row", Integer, nullable=False),
+    Column("tenant", String(64), nullable=False),
+    Column("problem", Text, nullable=False),
+    PrimaryKeyConstraint("batch", "row"),
+)
+
+#: Events that were accepted, so that a repeat is recognised.
+event = Table(
+    "event",
+    metadata,
+    Column("tenant", String(64), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    #: The job or batch it became.
+    Column("became", String(40), nullable=False),
+    Column("received_at", Double, nullable=False),
+    PrimaryKeyConstraint("tenant", "source", "id"),
+)
+
+#: Rows exist only while the microbatch is outstanding.
+microbatch = Table(
+    "microbatch",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("worker", String(64), nullable=False),
+    Column("batch_key", String(160), nullable=False),
+    #: JSON list of image ids.
+    Column("images", Text, nullable=False),
+    Column("solo", Boolean, nullable=False),
+    Column("expected_seconds", Double, nullable=False),
+    Column("released_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("gpu_done_at", Double),
+    Column("lease_until", Double, nullable=False),
+    Column("good_until", Double, nullable=False),
+    Index("microbatch_worker", "worker"),
+)
+
+#: Workers as their heartbeats describe them.
+worker = Table(
+    "worker",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("pool", String(64), nullable=False),
+    Column("queue", String(128), nullable=False),
+    #: JSON object: model name to digest.
+    Column("models", Text, nullable=False),
+    Column("accepting", Boolean, nullable=False),
+    Column("first_seen_at", Double, nullable=False),
+    Column("seen_at", Double, nullable=False),
+)
+
+#: Exponentially weighted sums of (images, GPU seconds) per batch key: seconds = a + b * images by least squares.
+render_cost = Table(
+    "render_cost",
+    metadata,
+    Column("batch_key", String(160), primary_key=True),
+    Column("weight", Double, nullable=False),
+    Column("n", Double, nullable=False),
+    Column("nn", Double, nullable=False),
+    Column("t", Double, nullable=False),
+    Column("nt", Double, nullable=False),
+)
+
+#: Where a tenant wants webhooks.
+endpoint = Table(
+    "endpoint",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("failing_since", Double),
+    Column("consecutive_failures", Integer, nullable=False, server_default=text("0")),
+    Column("disabled_at", Double),
+    Column("disabled_reason", String(16)),
+    UniqueConstraint("tenant", "url"),
+)
+
+#: One webhook owed to one endpoint; written in the transaction that changes the state it tells of.
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("endpoint", String(40), nullable=False),
+    Column("type", String(40), nullable=False),
+    #: The job or batch it tells of.
+    Column("about", String(40), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("traceparent", String(64)),
+    #: pending -> delivered | abandoned
+    Column("state", String(12), nullable=False),
+    Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
+    #: When it may be sent; a claim moves it forward by the claimer's lease.
+    Column("next_attempt_at", Double, nullable=False),
+    Column("last_status", SmallInteger),
+    Column("last_error", Text),
+    Column("created_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Index("delivery_due", "next_attempt_at", sqlite_where=text("state = 'pending'"), postgresql_where=text("state = 'pending'")),
+    Index("delivery_about", "about"),
+    Index("delivery_endpoint", "endpoint", "id"),
+)
+
+#: Answers to requests that carried an Idempotency-Key.
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("tenant", String(64), nullable=False),
+    Column("route", String(128), nullable=False),
+    Column("key", String(255), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("status", SmallInteger),
+    Column("headers", Text),
+    Column("body", Text),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    PrimaryKeyConstraint("tenant", "route", "key"),
+)
