@@ -26,7 +26,7 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
     found = {name: value for name, value in values.items() if name.startswith(PREFIX) and value is not None}
     fields = {variable(field): field for field in Settings.model_fields}
     for name in found.keys() - fields.keys():
-        raise BadSettings(f"{name} is not a setting{_suggestion(name, list(fields))}", field=name)
+        raise BadSettings(f"{name} is not a setting{_suggestion(name, list(fields))}")
     try:
         return Settings.model_validate({fields[name]: value for name, value in found.items() if value != ""})
     except ValidationError as invalid:

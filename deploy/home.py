@@ -1,0 +1,69 @@
+"""The home folder of an installation: where the embedded parts live, and the master secret."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.errors import BadSettings
+from schemas.settings import Settings
+
+MIN_SECRET_BYTES = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Home:
+    """Paths below the home folder, which exists."""
+
+    path: Path
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    @property
+    def key_file(self) -> Path:
+        return self.path / "secret.key"
+
+
+def prepare_home(settings: Settings) -> Home:
+    """The home folder, made if needed; BadSettings when it cannot be."""
+    home = Home(path=settings.home.absolute())
+    try:
+        for folder in (home.path, home.logs, home.runs):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadSettings(f"the home folder {home.path} cannot be made: {error.strerror}", field="AQUATINT_HOME") from error
+    return home
+
+
+def master_secret(settings: Settings, home: Home) -> bytes:
+    """The secret under all signatures: from the settings, or made once and kept in the home folder."""
+    given = settings.secret_key.get_secret_value().encode()
+    if given:
+        if len(given) < MIN_SECRET_BYTES:
+            raise BadSettings(f"at least {MIN_SECRET_BYTES} characters", field="AQUATINT_SECRET_KEY", limit=MIN_SECRET_BYTES)
+        return hashlib.sha256(given).digest()
+    if not home.key_file.exists():
+        _make_key(home.key_file)
+    return hashlib.sha256(home.key_file.read_bytes().strip()).digest()
+
+
+def _make_key(path: Path) -> None:
+    # Written whole under another name first: two processes that start together must agree on one key.
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(secrets.token_urlsafe(48))
+        file.flush()
+        os.fsync(file.fileno())
+    with contextlib.suppress(FileExistsError):
+        os.link(draft, path)
+    draft.unlink()

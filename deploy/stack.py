@@ -1,0 +1,121 @@
+"""The embedded stack: which processes run on one machine, and how to know that they are ready."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from types import FrameType
+
+from rich.console import Console
+
+from deploy.environment import as_environment
+from deploy.home import Home, prepare_home
+from deploy.supervisor import Supervisor, role_argv
+from schemas.errors import OperatorError
+from schemas.settings import Settings
+
+READY_WITHIN_SECONDS = 120.0
+
+
+class NotReady(OperatorError):
+    """The stack did not become ready."""
+
+    code = "not_ready"
+
+
+def free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def with_port(settings: Settings) -> Settings:
+    """Settings whose API port is a definite one."""
+    return settings if settings.api_port else settings.model_copy(update={"api_port": free_port(settings.api_host)})
+
+
+def start_stack(settings: Settings, home: Home) -> Supervisor:
+    """Start every process of the embedded stack; the caller watches and stops it."""
+    environ = {**os.environ, **as_environment(settings), "OMP_WAIT_POLICY": "PASSIVE"}
+    supervisor = Supervisor(environ, home.logs)
+    supervisor.add("intake", role_argv("embedded"))
+    supervisor.add("releaser", role_argv("releaser"))
+    supervisor.add("webhooks", role_argv("webhooks"))
+    for number in range(settings.workers):
+        supervisor.add(f"worker-{number + 1}", role_argv("worker"))
+    return supervisor
+
+
+def wait_until_ready(settings: Settings, supervisor: Supervisor, home: Home, alive: Callable[[], bool] = lambda: True) -> None:
+    """Return when /readyz says so; NotReady with what is missing after `READY_WITHIN_SECONDS`."""
+    deadline, missing = time.monotonic() + READY_WITHIN_SECONDS, "the API does not answer"
+
+    def look() -> bool:
+        nonlocal missing
+        missing = _not_ready(settings)
+        return bool(missing) and time.monotonic() < deadline and alive()
+
+    supervisor.watch(look)
+    if missing:
+        raise NotReady(f"the stack did not become ready: {missing}; logs are in {home.logs}")
+
+
+def _not_ready(settings: Settings) -> str:
+    url = f"http://{settings.api_host}:{settings.api_port}/readyz"
+    try:
+        with urllib.request.urlopen(url, timeout=2):
+            return ""
+    except urllib.error.HTTPError as refused:
+        return _reasons(refused.read())
+    except (OSError, ValueError):
+        return "the API does not answer"
+
+
+def _reasons(body: bytes) -> str:
+    try:
+        told = json.loads(body)
+        return "; ".join(str(reason) for reason in told.get("missing", [])) or str(told.get("detail", "not ready"))
+    except (ValueError, AttributeError):
+        return "not ready"
+
+
+class Interruption:
+    """Turns the first Ctrl-C or SIGTERM into a flag, so that processes end in order."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._set)
+
+    def _set(self, _: int, __: FrameType | None) -> None:
+        self.event.set()
+
+    @property
+    def happened(self) -> bool:
+        return self.event.is_set()
+
+
+def run_until_interrupted(settings: Settings, out: Console) -> int:
+    """`aquatint up`."""
+    settings, home, interruption = with_port(settings), prepare_home(settings), Interruption()
+    supervisor = start_stack(settings, home)
+    try:
+        out.print("starting ...")
+        wait_until_ready(settings, supervisor, home, lambda: not interruption.happened)
+        out.print(f"API      http://{settings.api_host}:{settings.api_port}  (POST /v1/jobs, /v1/events; /docs)")
+        out.print(f"uploads  {settings.resolved_uploads_store}")
+        out.print(f"results  {settings.resolved_results_store}")
+        out.print(f"logs     {home.logs}")
+        out.print("Ctrl-C ends it.")
+        supervisor.watch(lambda: not interruption.happened)
+    finally:
+        supervisor.stop()
+    out.print("stopped; what was accepted continues at the next start")
+    return 0
