@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.errors import BadSettings
+from schemas.errors import BadSettings, OperatorError
 from schemas.settings import Settings
 
 MIN_SECRET_BYTES = 24
@@ -32,6 +35,28 @@ class Home:
     @property
     def key_file(self) -> Path:
         return self.path / "secret.key"
+
+
+class InUse(OperatorError):
+    """Another stack is running in this home folder."""
+
+    code = "in_use"
+
+
+@contextmanager
+def sole_stack(home: Home) -> Iterator[None]:
+    """Hold the home folder for one stack: two would take each other's uploads. Freed by the kernel if we die."""
+    path = home.path / "stack.lock"
+    with path.open("a+", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise InUse(f"another Aquatint is running in {home.path} (process {file.read().strip() or 'unknown'})") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
 
 
 def prepare_home(settings: Settings) -> Home:

@@ -47,7 +47,7 @@ def configure_logging(settings: Settings, process: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
     # Request lines would carry signed links; httpx and uvicorn log them at info.
-    for name in ("httpx", "httpcore", "uvicorn.access", "botocore", "urllib3", "watchfiles"):
+    for name in ("httpx", "httpcore", "uvicorn.access", "botocore", "urllib3", "watchfiles", "alembic", "uvicorn.error"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 

@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -64,8 +63,8 @@ class Rate:
 class Progress:
     """Shows standings: a table that updates in place on a terminal, plain lines elsewhere."""
 
-    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console = Console(file=stream)
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
         self._clock = clock
         self._rate = Rate()
         self._live = Live(console=self._console, refresh_per_second=8, transient=True) if self._console.is_terminal else None

@@ -16,12 +16,14 @@ from types import FrameType
 from rich.console import Console
 
 from deploy.environment import as_environment
-from deploy.home import Home, prepare_home
+from deploy.home import Home, prepare_home, sole_stack
 from deploy.supervisor import Supervisor, role_argv
 from schemas.errors import OperatorError
 from schemas.settings import Settings
 
 READY_WITHIN_SECONDS = 120.0
+#: A process that has died so often while starting will not start.
+HOPELESS_RESTARTS = 4
 
 
 class NotReady(OperatorError):
@@ -60,11 +62,34 @@ def wait_until_ready(settings: Settings, supervisor: Supervisor, home: Home, ali
     def look() -> bool:
         nonlocal missing
         missing = _not_ready(settings)
-        return bool(missing) and time.monotonic() < deadline and alive()
+        hopeless = any(count >= HOPELESS_RESTARTS for count in supervisor.restarts().values())
+        return bool(missing) and not hopeless and time.monotonic() < deadline and alive()
 
     supervisor.watch(look)
-    if missing:
-        raise NotReady(f"the stack did not become ready: {missing}; logs are in {home.logs}")
+    if missing and alive():
+        raise NotReady(f"the stack did not become ready: {last_fault(home) or missing}; logs are in {home.logs}")
+
+
+def last_fault(home: Home) -> str:
+    """What the newest log line of a process that could not start says, in a sentence; empty when there is none."""
+    faults = []
+    for path in home.logs.glob("*.log"):
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()[-50:]:
+            if '"cannot_start"' in line or '"process_failed"' in line:
+                faults.append((_parsed(line), path.stem))
+    if not faults:
+        return ""
+    told, name = max(faults, key=lambda fault: str(fault[0].get("timestamp", "")))
+    reason = told.get("detail") or str(told.get("exception", "")).strip().rsplit("\n", 1)[-1]
+    return f"{name}: {reason}"
+
+
+def _parsed(line: str) -> dict[str, object]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _not_ready(settings: Settings) -> str:
@@ -104,12 +129,17 @@ class Interruption:
 
 def run_until_interrupted(settings: Settings, out: Console) -> int:
     """`aquatint up`."""
-    settings, home, interruption = with_port(settings), prepare_home(settings), Interruption()
+    settings, home = with_port(settings), prepare_home(settings)
+    with sole_stack(home):
+        return _run_until_interrupted(settings, home, Interruption(), out)
+
+
+def _run_until_interrupted(settings: Settings, home: Home, interruption: Interruption, out: Console) -> int:
     supervisor = start_stack(settings, home)
     try:
         out.print("starting ...")
         wait_until_ready(settings, supervisor, home, lambda: not interruption.happened)
-        out.print(f"API      http://{settings.api_host}:{settings.api_port}  (POST /v1/jobs, /v1/events; /docs)")
+        out.print(f"API      http://{settings.api_host}:{settings.api_port}  (POST /v1/jobs, POST /v1/events, GET /openapi.json)")
         out.print(f"uploads  {settings.resolved_uploads_store}")
         out.print(f"results  {settings.resolved_results_store}")
         out.print(f"logs     {home.logs}")

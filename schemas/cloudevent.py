@@ -14,7 +14,18 @@ RECIPE_INVOKED = "io.aquatint.recipe.invoked"  # RecipeInvocation
 OBJECT_CREATED = "io.aquatint.object.created"  # ObjectCreated
 
 _EXTENSION = re.compile(r"[a-z0-9]{1,32}")
-_ATTRIBUTES = {"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data", "data_base64"}
+_ATTRIBUTES = {
+    "specversion",
+    "id",
+    "source",
+    "type",
+    "subject",
+    "time",
+    "datacontenttype",
+    "dataschema",
+    "data",
+    "data_base64",
+}
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -24,7 +35,13 @@ def _aware(value: datetime) -> datetime:
     return value
 
 
-Attribute = Annotated[str, Field(min_length=1, max_length=512)]
+def _storable(value: str) -> str:
+    if "\x00" in value:
+        raise ValueError("the text holds a NUL, which no attribute may")
+    return value
+
+
+Attribute = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_storable)]
 
 
 class CloudEvent(BaseModel):

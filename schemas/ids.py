@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from typing import Literal
 
@@ -25,11 +26,54 @@ def encode(kind: Kind, value: int) -> str:
     return f"{kind}_{''.join(digits)}"
 
 
+class _Sequence:
+    """Makes each value larger than the one before, also within a millisecond and when the clock is set back."""
+
+    def __init__(self) -> None:
+        self._lock, self._last = threading.Lock(), 0
+
+    def next(self) -> int:
+        fresh = uuid7(time.time_ns() // 1_000_000, os.urandom(10))
+        with self._lock:
+            # A random step rather than one: a forked child goes on from the same value as its parent.
+            self._last = fresh if fresh > self._last else self._last + int.from_bytes(os.urandom(4), "big") + 1
+            return self._last
+
+
+_sequence = _Sequence()
+
+
+class _Latest:
+    """The last number given out, so that ids of one process sort in the order they were made."""
+
+    def __init__(self) -> None:
+        self._lock, self._value = threading.Lock(), 0
+
+    def after(self, value: int, entropy: bytes) -> int:
+        """`value`, or, if that would not sort behind the last one, a number a little behind that."""
+        with self._lock:
+            self._value = value if value > self._value else self._value + 1 + int.from_bytes(entropy[:4], "big")
+            return self._value
+
+
+_latest = _Latest()
+
+
 def new_id(kind: Kind) -> str:
-    """A fresh id, e.g. ``img_01jd8...``: ids of one process sort by the millisecond they were made in."""
-    return encode(kind, uuid7(time.time_ns() // 1_000_000, os.urandom(10)))
+    """A fresh id, e.g. ``img_01jd8...``: ids of one process sort in the order they were made, others by the millisecond."""
+    entropy = os.urandom(10)
+    return encode(kind, _latest.after(uuid7(time.time_ns() // 1_000_000, entropy), entropy))
 
 
 def is_id(text: str, kind: Kind | None = None) -> bool:
     match = _ID.fullmatch(text)
     return match is not None and (kind is None or match[1] == kind)
+
+
+def made_at(id: str) -> float:
+    """Unix seconds, to the millisecond, of the moment an id was made."""
+    value = 0
+    for digit in id.rpartition("_")[2][:10]:
+        value = value << 5 | _ALPHABET.index(digit)
+    # 26 digits hold 130 bits: the first ten are two zeros and 48 bits of milliseconds.
+    return value / 1000

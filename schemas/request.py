@@ -77,6 +77,8 @@ class Output(Frozen):
     def _safe_key(cls, value: str | None) -> str | None:
         if value is not None and (value.startswith("/") or "\\" in value or any(p in ("", ".", "..") for p in value.split("/"))):
             raise ValueError("a key is a relative path without empty, '.' or '..' parts")
+        if value is not None and any(char < " " or char == "\x7f" for char in value):
+            raise ValueError("a key holds no control characters")
         return value
 
     @model_validator(mode="after")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
@@ -27,11 +27,6 @@ def _pairs(value: Any) -> Any:
     return {left: right for left, _, right in pairs}
 
 
-def _networks(value: Any) -> Any:
-    return [ip_network(word) if isinstance(word, str) else word for word in _words(value)]
-
-
-Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]
 Events = Annotated[tuple[WebhookEvent, ...], BeforeValidator(_words)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Tokens = Annotated[dict[str, str], BeforeValidator(_pairs)]
@@ -52,20 +47,25 @@ class Settings(Frozen):
     api_port: int = Field(8632, ge=0, le=65535, description="Port of the HTTP API; 0 = any free one.")
     public_url: str = Field("", description="How customers reach the API, for signed links; empty = host and port.")
     api_tokens: Tokens = Field(default_factory=dict, description="token=tenant pairs; without any, only this machine may call.", json_schema_extra={"secret": True})
+    notification_token: SecretStr = Field(SecretStr(""), description="Token in the address to which an S3-compatible store pushes its notifications.")
     secret_key: SecretStr = Field(SecretStr(""), description="Master secret of webhook signatures and signed links; empty = a file made in the home folder.")
     model: str = Field("", description="Folder of the model; empty = the starter model that comes with Aquatint.")
     runtime: Literal["onnx", "torch"] = Field("onnx", description="What runs the model.")
     precision: Literal["int8", "fp32"] = Field("int8", description="Precision of the transformer.")
     policy: Literal["strict", "standard"] = Field("strict", description="Safety policy of requests that name none.")
+    rule_packs: Path | None = Field(None, description="Folder of further rule packs (*.json) for prompts, besides the built-in ones.")
+    image_screen: str = Field("", description="ONNX classifier of pictures, with its card beside it; open-domain models need one.")
+    image_screen_sha256: str = Field("", description="SHA-256 of that classifier; another file is refused.")
     recipes: Path | None = Field(None, description="Folder of recipe files (*.json) besides the built-in ones.")
     upload_recipe: str = Field("catalogue", description="Recipe of manifests that land in the uploads store.")
     upload_tenant: str = Field("default", description="Tenant of manifests that land in the uploads store.")
     upload_webhook_url: str = Field("", description="Where to report on manifests that land in the uploads store.")
     upload_webhook_events: Events = Field(("batch.completed",), description="Webhook events for uploaded manifests.")
-    webhook_allow: Networks = Field((), description="Private networks (CIDR) that webhooks may reach; none by default.")
+    webhook_allow: Words = Field((), description="Private networks that webhooks may reach, as NETWORK/BITS:PORT, e.g. 10.1.0.0/16:443; none by default.")
     workers: int = Field(1, ge=1, le=64, description="Worker processes that `aquatint up` starts.")
     worker_threads: int = Field(3, ge=1, le=64, description="Microbatches a worker handles at once; one renders, the others fetch and store.")
     microbatch: int = Field(8, ge=1, le=64, description="Most images in one microbatch.")
+    outcomes_secret: SecretStr = Field(SecretStr(""), description="Secret with which workers on Modal sign their reports; empty = none are accepted.")
     heartbeat_seconds: float = Field(5.0, gt=0, description="Pause between a worker's heartbeats; three missed put its work back.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     sentry_dsn: SecretStr = Field(SecretStr(""), description="Sentry project for error reports; empty = none.")
@@ -83,7 +83,8 @@ class Settings(Frozen):
 
     @property
     def resolved_broker_url(self) -> str:
-        return self.broker_url or f"aquatint-sqlite:///{self.home.absolute() / 'queue.db'}"
+        # Quoted, since a URL is taken apart at '#', '?' and '%'; with a host, since Celery warns about URLs without.
+        return self.broker_url or f"aquatint-sqlite://localhost{quote(str(self.home.absolute() / 'queue.db'))}"
 
     @property
     def resolved_results_store(self) -> str:

@@ -19,7 +19,11 @@ from sqlalchemy import (
 )
 
 metadata = MetaData(
-    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
 )
 
 #: `deadline` of an image that has none: later than any real one, so that the ready index can order by it.
@@ -30,6 +34,10 @@ def _counters() -> tuple[Column[int], ...]:
     """Final states of the images of a job or batch; they move only by rows that changed."""
     names = ("total", "rendered", "blocked", "failed", "canceled", "expired", "sequence")
     return tuple(Column(name, Integer, nullable=False, server_default=text("0")) for name in names)
+
+
+def _partial(name: str, *columns: str, where: str) -> Index:
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
 #: One row per picture to be made: the unit of state, safety, billing and redrive.
@@ -44,15 +52,15 @@ image = Table(
     Column("batch_key", String(160), nullable=False),
     Column("digest", String(64), nullable=False),
     Column("spec", Text, nullable=False),
-    Column("alt", Text, nullable=False, server_default=""),
-    Column("lang", String(16), nullable=False, server_default="en"),
+    Column("alt", Text, nullable=False, server_default=text("''")),
+    Column("lang", String(16), nullable=False, server_default=text("'en'")),
     Column("copy_key", Text),
     Column("state", String(12), nullable=False),
     Column("deadline", Double, nullable=False, server_default=text(str(NO_DEADLINE))),
     Column("start_by", Double),
     Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
     #: JSON list of the workers that died with this image on the GPU.
-    Column("deaths", Text, nullable=False, server_default="[]"),
+    Column("deaths", Text, nullable=False, server_default=text("'[]'")),
     Column("microbatch", String(40)),
     #: JSON of the final outcome (schemas.outcome).
     Column("result", Text),
@@ -60,14 +68,9 @@ image = Table(
     Column("ended_at", Double),
     # Only what the releaser seeks by, and nothing on images that are not waiting: the cost of a claim must not grow
     # with the backlog of others nor with what has ended.
-    Index("image_ready", "lane", "tenant", "batch_key", "deadline", "id", sqlite_where=text("state = 'planned'"), postgresql_where=text("state = 'planned'")),
-    Index("image_suspect", "id", sqlite_where=text("state = 'suspect'"), postgresql_where=text("state = 'suspect'")),
-    Index(
-        "image_start_by",
-        "start_by",
-        sqlite_where=text("state IN ('planned', 'released') AND start_by IS NOT NULL"),
-        postgresql_where=text("state IN ('planned', 'released') AND start_by IS NOT NULL"),
-    ),
+    _partial("image_ready", "lane", "tenant", "batch_key", "deadline", "id", where="state = 'planned'"),
+    _partial("image_suspect", "id", where="state = 'suspect'"),
+    _partial("image_start_by", "start_by", where="state IN ('planned', 'released') AND start_by IS NOT NULL"),
     Index("image_job", "job"),
     Index("image_batch", "batch", "id"),
     Index("image_digest", "tenant", "digest"),
@@ -89,7 +92,7 @@ job = Table(
     Column("webhook_url", Text),
     #: JSON list of event types.
     Column("webhook_events", Text),
-    Column("metadata", Text, nullable=False, server_default="{}"),
+    Column("metadata", Text, nullable=False, server_default=text("'{}'")),
     Column("traceparent", String(64)),
     Column("created_at", Double, nullable=False),
     Column("ended_at", Double),
@@ -123,7 +126,7 @@ batch = Table(
     Column("errors_key", Text),
     Column("created_at", Double, nullable=False),
     Column("ended_at", Double),
-    Index("batch_open", "id", sqlite_where=text("phase <> 'ended'"), postgresql_where=text("phase <> 'ended'")),
+    _partial("batch_open", "id", where="phase <> 'ended'"),
     Index("batch_tenant", "tenant", "id"),
 )
 
@@ -182,6 +185,18 @@ worker = Table(
     Column("accepting", Boolean, nullable=False),
     Column("first_seen_at", Double, nullable=False),
     Column("seen_at", Double, nullable=False),
+    #: When it went silent with work in its hands; cleared by the next heartbeat.
+    Column("lost_at", Double),
+)
+
+#: How far the recorder has read: from `since` to `at` every report was recorded soon after it was sent. A worker counts
+#: as silent only in that span, so that a stopped recorder or broker never looks like the death of the whole fleet.
+mark = Table(
+    "mark",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("since", Double, nullable=False),
+    Column("at", Double, nullable=False),
 )
 
 #: Exponentially weighted sums of (images, GPU seconds) per batch key: seconds = a + b * images by least squares.
@@ -232,7 +247,8 @@ delivery = Table(
     Column("last_error", Text),
     Column("created_at", Double, nullable=False),
     Column("ended_at", Double),
-    Index("delivery_due", "next_attempt_at", sqlite_where=text("state = 'pending'"), postgresql_where=text("state = 'pending'")),
+    _partial("delivery_due", "next_attempt_at", where="state = 'pending'"),
+    _partial("delivery_owed", "endpoint", "next_attempt_at", where="state = 'pending'"),
     Index("delivery_about", "about"),
     Index("delivery_endpoint", "endpoint", "id"),
 )

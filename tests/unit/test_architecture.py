@@ -27,7 +27,14 @@ ALLOWED = {
 #: Finer than rooms: workers know no database; handlers use prompt screening and words about images, never pixels.
 FORBIDDEN = {
     "workers": ("storage.ledger", "sqlalchemy", "alembic"),
-    "handlers": ("safety.image_screen", "safety.output_screen", "safety.output_sanity", "onnxruntime", "torch", "numpy"),
+    "handlers": (
+        "safety.image_screen",
+        "safety.output_screen",
+        "safety.output_sanity",
+        "onnxruntime",
+        "torch",
+        "numpy",
+    ),
     "storage": ("torch", "fastapi"),
     "schemas": ("sqlalchemy", "kombu", "boto3", "fastapi", "torch"),
 }
@@ -69,7 +76,9 @@ def test_imports_point_one_way(room: str) -> None:
 
 def test_package_files_are_empty() -> None:
     """No `__init__.py` does anything: importing a room imports nothing else."""
-    filled = [str(p.relative_to(ROOT)) for p in modules() if p.name == "__init__.py" and p.read_text().strip()]
+    filled = [
+        str(p.relative_to(ROOT)) for p in modules() if p.name == "__init__.py" and p.read_text().strip()
+    ]
 
     assert [] == filled
 
@@ -78,7 +87,11 @@ def importable() -> list[str]:
     names = []
     for path in modules():
         parts = path.relative_to(ROOT).with_suffix("").parts
-        if "migrations" in parts or parts[:2] == ("models", "training") or parts[-1] in ("__init__", "modal_app", "modal_dispatch"):
+        if (
+            "migrations" in parts
+            or parts[:2] == ("models", "training")
+            or parts[-1] in ("__init__", "modal_app", "modal_dispatch")
+        ):
             continue  # scripts of Alembic, the [train] extra and the [modal] extra
         names.append(".".join(parts))
     return names
@@ -114,7 +127,9 @@ def test_nothing_happens_at_import() -> None:
     """Importing every module starts no thread, opens no connection, reads no setting and loads no heavy library."""
     program = f"ROOMS={ROOMS!r}\nNAMES={importable()!r}\nHEAVY={HEAVY!r}\n{WATCH}"
 
-    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
 
     assert 0 == result.returncode, result.stderr[-2000:]
 
@@ -135,7 +150,10 @@ def test_only_deploy_reads_the_environment() -> None:
 def test_every_file_on_the_map_exists() -> None:
     """ARCHITECTURE.md names files to open, in order, to follow one event; each is there."""
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    named = re.findall(r"`((?:schemas|storage|models|safety|workers|handlers|deploy|tests|benchmarks|examples)/[\w./-]+)`", text)
+    named = re.findall(
+        r"`((?:schemas|storage|models|safety|workers|handlers|deploy|tests|benchmarks|examples)/[\w./-]+)`",
+        text,
+    )
 
     assert len(named) > 10
     assert [] == [name for name in named if not (ROOT / name).exists()]

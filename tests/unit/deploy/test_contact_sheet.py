@@ -52,7 +52,12 @@ def test_customer_text_cannot_become_markup() -> None:
 
 def test_a_blocked_image_is_shown_as_missing(tmp_path: Path) -> None:
     """What was not published has a place on the sheet that says why there is no picture."""
-    page, picture = write_sheet(tmp_path, "Run", ["1 image"], [entry(1, state="blocked", verdict="blocked: output.blank", picture=None)])
+    page, picture = write_sheet(
+        tmp_path,
+        "Run",
+        ["1 image"],
+        [entry(1, state="blocked", verdict="blocked: output.blank", picture=None)],
+    )
 
     assert "no picture: blocked" in page.read_text()
     assert Image.open(picture).getpixel((40, 150)) == (236, 236, 234)
@@ -60,9 +65,13 @@ def test_a_blocked_image_is_shown_as_missing(tmp_path: Path) -> None:
 
 def test_the_picture_shows_each_image(tmp_path: Path) -> None:
     """Each picture is in the PNG, at its place, in its colours."""
-    _, picture = write_sheet(tmp_path, "Run", ["8 images"], [entry(n, picture=png(c)) for n, c in enumerate(["red", "lime"] * 4)])
+    _, picture = write_sheet(
+        tmp_path, "Run", ["8 images"], [entry(n, picture=png(c)) for n, c in enumerate(["red", "lime"] * 4)]
+    )
     with Image.open(picture) as sheet:
-        colours = {sheet.getpixel((28 + CELL_WIDTH // 2 + n * (CELL_WIDTH + 16), 28 + 96 + 104)) for n in range(2)}
+        colours = {
+            sheet.getpixel((28 + CELL_WIDTH // 2 + n * (CELL_WIDTH + 16), 28 + 96 + 104)) for n in range(2)
+        }
 
     assert {(255, 0, 0), (0, 255, 0)} == colours
 

@@ -51,7 +51,7 @@ def test_settings_survive_the_way_to_a_child_process() -> None:
         {
             "AQUATINT_SECRET_KEY": "k",
             "AQUATINT_API_TOKENS": "a=b,c=d",
-            "AQUATINT_WEBHOOK_ALLOW": "127.0.0.1/32,10.0.0.0/8",
+            "AQUATINT_WEBHOOK_ALLOW": "127.0.0.1/32:*,10.0.0.0/8:443",
             "AQUATINT_UPLOAD_WEBHOOK_EVENTS": "image.rendered,batch.completed",
             "AQUATINT_RECIPES": "somewhere",
         },
@@ -71,4 +71,7 @@ def test_every_setting_is_explained() -> None:
     """The table names every field with a sentence."""
     table = settings_table()
 
-    assert all(f"`AQUATINT_{name.upper()}`" in table and field.description for name, field in Settings.model_fields.items())
+    assert all(
+        f"`AQUATINT_{name.upper()}`" in table and field.description
+        for name, field in Settings.model_fields.items()
+    )

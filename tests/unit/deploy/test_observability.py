@@ -34,7 +34,9 @@ def test_lines_are_json_with_ids(logs) -> None:
         structlog.get_logger("aquatint").info("planned", images=3)
     line = read()[-1]
 
-    assert ("planned", 3, "job_1", "abc", "test", "info") == tuple(line[k] for k in ("event", "images", "job", "trace", "process", "level"))
+    assert ("planned", 3, "job_1", "abc", "test", "info") == tuple(
+        line[k] for k in ("event", "images", "job", "trace", "process", "level")
+    )
     assert line["timestamp"].endswith("Z")
 
 
@@ -43,7 +45,9 @@ def test_a_canary_reaches_no_log(logs, field: str) -> None:
     """Whoever logs a prompt, secret or link by its field name logs a mask."""
     read = logs()
     structlog.get_logger("aquatint").error("oops", **{field: "canary-7f3a"})
-    logging.getLogger("library").error("link https://h/x?expires=1&signature=canary-7f3a and amqp://user:canary-7f3a@host//")
+    logging.getLogger("library").error(
+        "link https://h/x?expires=1&signature=canary-7f3a and amqp://user:canary-7f3a@host//"
+    )
     text = json.dumps(read())
 
     assert "canary-7f3a" not in text
@@ -76,4 +80,6 @@ def test_error_reports_carry_no_request() -> None:
 
 def test_redaction_leaves_ordinary_fields() -> None:
     """Only secrets are masked."""
-    assert {"event": "x", "images": 3, "job": "job_1"} == redact(None, "", {"event": "x", "images": 3, "job": "job_1"})
+    assert {"event": "x", "images": 3, "job": "job_1"} == redact(
+        None, "", {"event": "x", "images": 3, "job": "job_1"}
+    )

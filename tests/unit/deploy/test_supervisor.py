@@ -18,7 +18,12 @@ from deploy.supervisor import Supervisor
 ROOT = Path(__file__).parents[3]
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
 #: Ignores SIGTERM, and says so once it does.
-STUBBORN = [sys.executable, "-u", "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf'); time.sleep(600)"]
+STUBBORN = [
+    sys.executable,
+    "-u",
+    "-c",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf'); time.sleep(600)",
+]
 
 
 def until(found: Callable[[], object], seconds: float = 60.0) -> None:
@@ -65,7 +70,9 @@ def test_stop_ends_even_the_stubborn(supervisor: Supervisor, tmp_path: Path) -> 
 
 def test_what_a_child_prints_is_in_its_log(supervisor: Supervisor, tmp_path: Path) -> None:
     """Output of both streams is kept under the child's name, over restarts."""
-    supervisor.add("talker", [sys.executable, "-c", "import sys; print('out'); print('err', file=sys.stderr)"])
+    supervisor.add(
+        "talker", [sys.executable, "-c", "import sys; print('out'); print('err', file=sys.stderr)"]
+    )
     log = tmp_path / "talker.log"
 
     supervisor.watch(lambda: log.read_text().count("out") < 2, tick_seconds=0.01)

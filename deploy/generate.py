@@ -1,0 +1,38 @@
+"""Writes the generated documents of `schemas/`: JSON Schemas, AsyncAPI, and the OpenAPI of the HTTP API.
+
+Run ``python -m deploy.generate`` after a change of a message or route; a test fails until the result is committed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import schemas
+from handlers.api.app import describe_api
+from schemas.generate import as_text, documents
+
+
+def all_documents() -> dict[str, str]:
+    """File name, relative to `schemas/`, to its whole text."""
+    return {**documents(), "openapi.json": as_text(describe_api().openapi())}
+
+
+def write(folder: Path) -> list[str]:
+    """Write what differs below `folder`; the names of the files that changed."""
+    changed = []
+    for name, text in all_documents().items():
+        path = folder / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            changed.append(name)
+    return changed
+
+
+def main() -> None:
+    for name in write(Path(schemas.__path__[0])):
+        print(f"schemas/{name}")  # noqa: T201  (a command's output)
+
+
+if __name__ == "__main__":
+    main()

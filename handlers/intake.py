@@ -1,0 +1,173 @@
+"""Accepting events: validated, screened, recognised when repeated, and durable before anyone is told so."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import structlog
+from pydantic import ValidationError
+
+from handlers.planner import Origin, Plan, Planner, write
+from handlers.recipes import Prepared, RecipeBook, from_invocation
+from handlers.triggers import Trigger, trigger_for
+from schemas.base import Frozen
+from schemas.cloudevent import GENERATION_REQUESTED, OBJECT_CREATED, RECIPE_INVOKED, CloudEvent
+from schemas.errors import BadInput, Unsupported
+from schemas.ids import new_id
+from schemas.object_event import ObjectCreated
+from schemas.problem import from_validation
+from schemas.request import GenerationRequest, RecipeInvocation
+from storage.ledger import batches, events
+from storage.ledger.batches import NewBatch
+from storage.ledger.engine import Ledger
+
+log = structlog.get_logger(__name__)
+
+Kind = Literal["job", "batch", "ignored"]
+Data = TypeVar("Data", bound=Frozen)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """What an event became; `duplicate` when it had become that before. An ignored upload has no id."""
+
+    id: str | None
+    kind: Kind
+    duplicate: bool
+
+
+class Intake:
+    """The door for events. When `accept` returns, everything is committed and the event may be acknowledged.
+
+    Raises BadInput and NotFound for what the sender must change, Temporary for what may be sent again.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        planner: Planner,
+        recipes: RecipeBook,
+        triggers: Sequence[Trigger] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._ledger, self._planner, self._recipes, self._triggers, self._clock = (
+            ledger,
+            planner,
+            recipes,
+            triggers,
+            clock,
+        )
+        self._by_type: dict[str, Callable[[CloudEvent, str], Accepted]] = {
+            GENERATION_REQUESTED: self._generation,
+            RECIPE_INVOKED: self._recipe,
+            OBJECT_CREATED: self._object,
+        }
+
+    def accept(self, event: CloudEvent, tenant: str) -> Accepted:
+        """Accept one event for a tenant."""
+        handle = self._by_type.get(event.type)
+        if handle is None:
+            raise Unsupported(
+                f"events of type {event.type!r} mean nothing here", field="type", limit=sorted(self._by_type)
+            )
+        return handle(event, tenant)
+
+    def _generation(self, event: CloudEvent, tenant: str) -> Accepted:
+        def shape(now: float) -> Plan:
+            request = _parsed(GenerationRequest, event.data)
+            return self._planner.shape(request, Origin(tenant=tenant, traceparent=event.traceparent), now)
+
+        return self._plan(event, tenant, shape)
+
+    def _recipe(self, event: CloudEvent, tenant: str) -> Accepted:
+        def shape(now: float) -> Plan:
+            prepared = from_invocation(self._recipes, _parsed(RecipeInvocation, event.data))
+            return self._planner.shape(prepared.request, _origin(prepared, event, tenant), now)
+
+        return self._plan(event, tenant, shape)
+
+    def _plan(self, event: CloudEvent, tenant: str, shape: Callable[[float], Plan]) -> Accepted:
+        now = self._clock()
+        try:
+            plan = shape(now)
+        except BadInput:
+            # A repeat of what was accepted stays accepted, even if it would be refused today (a deadline that has passed).
+            with self._ledger.read() as conn:
+                known = events.became_of(conn, tenant=tenant, source=event.source, id=event.id)
+            if known is None:
+                raise
+            return Accepted(id=known, kind="job", duplicate=True)
+        with self._ledger.begin() as conn:
+            known = events.remember(
+                conn, tenant=tenant, source=event.source, id=event.id, became=plan.job.id, now=now
+            )
+            if known is None:
+                write(conn, [plan], now)
+        log.info("accepted", job=known or plan.job.id, images=len(plan.images), duplicate=known is not None)
+        return Accepted(id=known or plan.job.id, kind="job", duplicate=known is not None)
+
+    def _object(self, event: CloudEvent, tenant: str) -> Accepted:
+        return self.object_created(_parsed(ObjectCreated, event.data), tenant, traceparent=event.traceparent)
+
+    def object_created(
+        self, created: ObjectCreated, tenant: str, *, traceparent: str | None = None
+    ) -> Accepted:
+        """Accept an upload as a manifest, once per bucket, key and version; one that no trigger wants is ignored."""
+        trigger = trigger_for(self._triggers, created)
+        if trigger is None:
+            return Accepted(id=None, kind="ignored", duplicate=False)
+        new = self._batch(created, trigger, trigger.tenant or tenant, traceparent)
+        with self._ledger.begin() as conn:
+            known = events.remember(
+                conn,
+                tenant=new.tenant,
+                source=created.source,
+                id=created.dedupe_id,
+                became=new.id,
+                now=new.created_at,
+            )
+            if known is None:
+                batches.add(conn, new)
+        log.info("accepted", batch=known or new.id, duplicate=known is not None)
+        return Accepted(id=known or new.id, kind="batch", duplicate=known is not None)
+
+    def _batch(
+        self, created: ObjectCreated, trigger: Trigger, tenant: str, traceparent: str | None
+    ) -> NewBatch:
+        webhook = trigger.webhook
+        return NewBatch(
+            id=new_id("bat"),
+            tenant=tenant,
+            bucket=created.bucket,
+            key=created.key,
+            version=created.version,
+            # With its version: what the recipe is called tomorrow must not change a batch that is half planned.
+            recipe=self._recipes.get(trigger.recipe).ref if trigger.recipe else None,
+            webhook_url=webhook.url if webhook else None,
+            webhook_events=json.dumps(webhook.events) if webhook else None,
+            traceparent=traceparent,
+            created_at=self._clock(),
+        )
+
+
+def _origin(prepared: Prepared, event: CloudEvent, tenant: str) -> Origin:
+    return Origin(
+        tenant=tenant,
+        row_key=prepared.row_key,
+        recipe=prepared.recipe,
+        alt=prepared.alt,
+        lang=prepared.lang,
+        traceparent=event.traceparent,
+    )
+
+
+def _parsed(kind: type[Data], data: Any) -> Data:
+    try:
+        return kind.model_validate(data)
+    except ValidationError as invalid:
+        raise from_validation(invalid) from None

@@ -1,0 +1,173 @@
+"""From slots to a request: an event that names a recipe, or a row of a manifest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from schemas.errors import AquatintError, MissingField, OutOfRange, UnknownField, WrongType
+from schemas.problem import from_validation
+from schemas.recipe import Recipe, substitute
+from schemas.request import GenerationRequest, RecipeInvocation, Webhook
+from schemas.states import Lane
+
+#: Columns that steer a row and are not slots, and what they are called in a request.
+CONTROLS: Mapping[str, str] = {
+    "size": "size",
+    "sizes": "size",
+    "count": "n",
+    "n": "n",
+    "seed": "seed",
+    "steps": "steps",
+    "guidance": "guidance",
+    "model": "model",
+    "format": "format",
+    "quality": "quality",
+    "start_by": "start_by",
+    "finish_by": "finish_by",
+}
+#: Further columns of a manifest that has a prompt column instead of a recipe.
+PLAIN = ("prompt", "negative_prompt", "key", "alt", "row_key")
+_WHOLE = frozenset({"n", "seed", "steps", "quality"})
+_UNSAFE_IN_KEY = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class RecipeBook(Protocol):
+    def get(self, reference: str) -> Recipe: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A request with what the recipe says beyond it."""
+
+    request: GenerationRequest
+    recipe: str | None
+    row_key: str | None
+    alt: str | None
+    lang: str
+
+
+def from_invocation(book: RecipeBook, invocation: RecipeInvocation) -> Prepared:
+    """The request of an event that names a recipe; NotFound for an unknown one, typed errors for its slots."""
+    recipe = book.get(invocation.recipe)
+    extra: dict[str, Any] = {"webhook": invocation.webhook, "lane": invocation.lane or Lane.INTERACTIVE}
+    return _from_recipe(recipe, invocation.slots, extra)
+
+
+def from_cells(
+    recipe: Recipe | None, cells: Mapping[str, str], webhook: Webhook | None, *, row: int
+) -> Prepared:
+    """The request of a manifest row; an error carries the row."""
+    try:
+        slots = set(recipe.slots) if recipe else set(PLAIN)
+        own = {name: text for name, text in cells.items() if name in slots}
+        rest = {name: text for name, text in cells.items() if name not in slots}
+        fields = {**_controls(rest), "webhook": webhook, "lane": Lane.BULK}
+        return _from_recipe(recipe, own, fields) if recipe else _plain(own, fields)
+    except AquatintError as error:
+        raise type(error)(error.detail, field=error.field, limit=error.limit, row=row) from None
+
+
+def check_columns(recipe: Recipe | None, columns: set[str]) -> None:
+    """UnknownField or MissingField for a set of column names that no row could make a request of."""
+    known = set(recipe.slots) if recipe else set(PLAIN)
+    for name in sorted(columns - known - CONTROLS.keys()):
+        raise UnknownField(f"there is no column {name!r}", field=name, limit=sorted(known | CONTROLS.keys()))
+    required = (
+        {name for name, slot in recipe.slots.items() if slot.required and not slot.default}
+        if recipe
+        else {"prompt"}
+    )
+    for name in sorted(required - columns):
+        raise MissingField(f"column {name!r} is missing", field=name)
+    fields = [CONTROLS[name] for name in sorted(columns - known)]
+    if len(set(fields)) < len(fields):
+        raise OutOfRange(
+            "two columns mean the same: use one of count, n and one of size, sizes", field="header"
+        )
+
+
+def _from_recipe(recipe: Recipe, slots: Mapping[str, str], extra: Mapping[str, Any]) -> Prepared:
+    values = recipe.fill(dict(slots))
+    fields: dict[str, Any] = {
+        "prompt": substitute(recipe.prompt, values),
+        "negative_prompt": substitute(recipe.negative_prompt, values),
+        "model": recipe.model,
+        "steps": recipe.steps,
+        "guidance": recipe.guidance,
+        **extra,
+    }
+    if recipe.key:
+        fields["output"] = {**fields.get("output", {}), "key": _key(recipe, values)}
+    return Prepared(
+        request=_validated(fields),
+        recipe=recipe.ref,
+        row_key=values[recipe.row_key]
+        if recipe.row_key
+        else "\x1f".join(values[name] for name in sorted(values)),
+        alt=substitute(recipe.alt, values) if recipe.alt else None,
+        lang=recipe.lang,
+    )
+
+
+def _plain(cells: Mapping[str, str], extra: Mapping[str, Any]) -> Prepared:
+    if not cells.get("prompt", "").strip():
+        raise MissingField("the prompt is empty", field="prompt")
+    fields: dict[str, Any] = {
+        "prompt": cells["prompt"],
+        "negative_prompt": cells.get("negative_prompt", ""),
+        **extra,
+    }
+    if cells.get("key"):
+        fields["output"] = {**fields.get("output", {}), "key": cells["key"]}
+    return Prepared(
+        request=_validated(fields),
+        recipe=None,
+        row_key=cells.get("row_key") or None,
+        alt=cells.get("alt") or None,
+        lang="en",
+    )
+
+
+def _key(recipe: Recipe, values: Mapping[str, str]) -> str:
+    """The key with slots as single path parts: a value cannot climb out of its folder. `{shot}` and `{size}` stay."""
+    safe = {name: _UNSAFE_IN_KEY.sub("-", text).strip(".-") or "-" for name, text in values.items()}
+    return substitute(recipe.key, {**safe, "shot": "{shot}", "size": "{size}"})
+
+
+def _controls(cells: Mapping[str, str]) -> dict[str, Any]:
+    """Request fields from the steering columns; an empty cell means the default."""
+    fields: dict[str, Any] = {}
+    output: dict[str, Any] = {}
+    for column, raw in cells.items():
+        text = raw.strip()
+        name = CONTROLS.get(column)
+        if name is None:
+            raise UnknownField(f"there is no column {column!r}", field=column, limit=sorted(CONTROLS))
+        if text:
+            (output if name in ("format", "quality") else fields)[name] = _value(name, text, column)
+    return {**fields, "output": output} if output else fields
+
+
+def _value(name: str, text: str, column: str) -> Any:
+    if name == "size":
+        return [part for part in re.split(r"[\s;]+", text) if part]
+    if name in _WHOLE:
+        try:
+            return int(text)
+        except ValueError:
+            raise WrongType(f"{text[:40]!r} is not a whole number", field=column) from None
+    return text
+
+
+def _validated(fields: Mapping[str, Any]) -> GenerationRequest:
+    try:
+        return GenerationRequest.model_validate(
+            {name: value for name, value in fields.items() if value is not None}
+        )
+    except ValidationError as invalid:
+        raise from_validation(invalid) from None

@@ -1,0 +1,3 @@
+"""Loads the fixtures that start private servers."""
+
+pytest_plugins = ["services", "ledgers"]

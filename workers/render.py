@@ -1,0 +1,194 @@
+"""The work of a worker: one microbatch, from its arrival to the report that accounts for every image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import structlog
+
+from schemas.errors import AquatintError, Temporary
+from schemas.microbatch import ImageTask, Microbatch
+from schemas.outcome import Failure, Finished, ImageBlocked, ImageFailed, ImageReturned, Outcome, Started
+from schemas.states import Stage
+from schemas.verdict import Decision, Verdict
+from workers import shelf
+from workers.encode import encode_image
+from workers.ports import NotRendered, OutputScreen, Pixels, Ports
+
+Reason = Literal["stale", "shutdown", "redelivered", "worker_fault"]
+Result = Pixels | Failure | NotRendered
+
+log = structlog.get_logger(__name__)
+
+
+def render_microbatch(
+    microbatch: Microbatch, ports: Ports, *, redelivered: bool, now: Callable[[], float]
+) -> Finished:
+    """Renders, screens and stores the images of a microbatch and reports each; returns the report it sent.
+
+    A microbatch that is stale or was delivered before is not rendered: what is stored is reported, the rest returned, so
+    that the releaser, which knows what started where, can send suspects out alone. `now` gives Unix seconds. Raises
+    `QueueUnavailable` when a report could not be sent: the message must then not be acknowledged.
+    """
+    refusal = _refusal(microbatch, redelivered, now())
+    found = list(ports.io.map(partial(_find, ports, refusal), microbatch.images))
+    missing = [task for task, outcome in zip(microbatch.images, found, strict=True) if outcome is None]
+    drawn = _draw(microbatch, missing, ports, now) if missing else []
+    verdicts = _screen(missing, drawn, ports.screen)
+    fresh = list(ports.io.map(partial(_finish, ports), missing, drawn, verdicts))
+    made = {outcome.image: outcome for outcome in [*(each for each in found if each is not None), *fresh]}
+    finished = Finished(
+        worker=microbatch.worker,
+        microbatch=microbatch.id,
+        at=now(),
+        gpu_done=ports.gpu.take_done(),
+        outcomes=tuple(made[task.image] for task in microbatch.images),
+    )
+    # Pictures and receipts are stored: only now may anybody be told of them.
+    ports.reporter.report(finished)
+    return finished
+
+
+def _refusal(microbatch: Microbatch, redelivered: bool, now: float) -> Reason | None:
+    if now > microbatch.good_until:
+        return "stale"
+    return "redelivered" if redelivered else None
+
+
+def _find(ports: Ports, refusal: Reason | None, task: ImageTask) -> Outcome | None:
+    """The outcome of an image that needs no render; None when it has to be rendered."""
+    try:
+        found = shelf.find(task, ports.stores(task.tenant))
+    except Temporary:
+        # A store that cannot be read cannot be written either: a render would be thrown away.
+        return _returned(task, refusal or "worker_fault")
+    except Exception as error:
+        return _failed(task, failure_of(Stage.STORE, error))
+    return found if found is not None or refusal is None else _returned(task, refusal)
+
+
+def _draw(
+    microbatch: Microbatch, tasks: list[ImageTask], ports: Ports, now: Callable[[], float]
+) -> Sequence[Result]:
+    with ports.gpu.turn():
+        if ports.stop.stopping.is_set():
+            return [NotRendered(reason="shutdown")] * len(tasks)
+        # Confirmed before the GPU is touched: whatever dies after this is a suspect, whatever dies before is not.
+        ports.reporter.report(
+            Started(
+                worker=microbatch.worker, microbatch=microbatch.id, at=now(), gpu_done=ports.gpu.take_done()
+            )
+        )
+        with ports.gpu.rendering(microbatch, len(tasks)):
+            return _render(tasks, ports)
+
+
+def _render(tasks: list[ImageTask], ports: Ports) -> list[Result]:
+    try:
+        results = list(
+            ports.renderer.render(
+                tasks,
+                on_step=lambda _index, _step: ports.gpu.watchdog.alive(),
+                cancelled=ports.stop.hurry.is_set,
+            )
+        )
+        if len(results) != len(tasks):
+            raise RuntimeError("the renderer gave another number of results than it got tasks")
+        return [_checked(task, result) for task, result in zip(tasks, results, strict=True)]
+    except Exception as error:
+        log.warning("worker.render_failed", images=[task.image for task in tasks], error=type(error).__name__)
+        if len(tasks) == 1:
+            return [failure_of(Stage.GENERATE, error)]
+    # One bad image must not take its neighbours; a batch that was too large for the memory fits in parts.
+    return [result for task in tasks for result in _render([task], ports)]
+
+
+def _checked(task: ImageTask, result: Result) -> Result:
+    """The result, unless it is a picture that is none."""
+    if isinstance(result, Failure | NotRendered):
+        return result
+    if result.shape != (task.spec.height, task.spec.width, 3) or result.dtype != "uint8":
+        detail = "the renderer gave no picture of this size"
+        return Failure(stage=Stage.GENERATE, code="bad_picture", detail=detail)
+    return result
+
+
+def _screen(
+    tasks: list[ImageTask], drawn: Sequence[Result], screen: OutputScreen
+) -> list[Verdict | Failure | None]:
+    """A verdict or a failure of the screen for each picture, None where there is no picture."""
+    shown = [
+        (task, result) for task, result in zip(tasks, drawn, strict=True) if isinstance(result, np.ndarray)
+    ]
+    judged = dict(zip((task.image for task, _ in shown), _judge(shown, screen), strict=True))
+    return [judged.get(task.image) for task in tasks]
+
+
+def _judge(shown: list[tuple[ImageTask, Pixels]], screen: OutputScreen) -> list[Verdict | Failure]:
+    if not shown:
+        return []
+    try:
+        verdicts = list(screen([pixels for _, pixels in shown], [task.spec for task, _ in shown]))
+        if len(verdicts) != len(shown):
+            raise RuntimeError("the screen gave another number of verdicts than it got pictures")
+        return [_answered(verdict) for verdict in verdicts]
+    except Exception as error:
+        log.warning(
+            "worker.screen_failed", images=[task.image for task, _ in shown], error=type(error).__name__
+        )
+        if len(shown) == 1:
+            return [failure_of(Stage.SCREEN, error)]
+    return [judged for each in shown for judged in _judge([each], screen)]
+
+
+def _answered(verdict: Verdict) -> Verdict | Failure:
+    if verdict.decision is not Decision.ERROR:
+        return verdict
+    # A check that did not run may run next time; a picture that was found broken will be broken again.
+    unanswered = any(check.status != "ok" for check in verdict.checks)
+    code = "screen_incomplete" if unanswered else "picture_broken"
+    return Failure(stage=Stage.SCREEN, code=code, detail=", ".join(verdict.reasons), retryable=unanswered)
+
+
+def _finish(ports: Ports, task: ImageTask, result: Result, verdict: Verdict | Failure | None) -> Outcome:
+    """Encode, embed, store, beside the GPU; but only what a verdict allows."""
+    if isinstance(result, NotRendered):
+        return _returned(task, result.reason)
+    if isinstance(result, Failure):
+        return _failed(task, result)
+    if not isinstance(verdict, Verdict):
+        return _failed(
+            task, verdict or Failure(stage=Stage.SCREEN, code="screen_incomplete", detail="no verdict")
+        )
+    if verdict.decision is not Decision.ALLOW:
+        return ImageBlocked(image=task.image, digest=task.digest, verdict=verdict)
+    spec = task.spec
+    try:
+        encoded = encode_image(result, format=spec.format, quality=spec.quality, alt=task.alt, lang=task.lang)
+        return shelf.put(task, encoded, verdict, ports.renderer.rendered_with, ports.stores(task.tenant))
+    except Exception as error:
+        name = type(error).__name__
+        log.warning(
+            "worker.image_not_stored", image=task.image, job=task.job, trace=task.traceparent, error=name
+        )
+        return _failed(task, failure_of(Stage.STORE, error))
+
+
+def failure_of(stage: Stage, error: Exception) -> Failure:
+    """An exception in the words of an outcome. The text of a foreign one stays here: it may quote a prompt or a link."""
+    if isinstance(error, AquatintError):
+        return Failure(stage=stage, code=error.code, detail=error.detail, retryable=error.retryable)
+    return Failure(
+        stage=stage, code=f"{stage}_error", detail=type(error).__name__, retryable=stage is Stage.SCREEN
+    )
+
+
+def _failed(task: ImageTask, failure: Failure) -> ImageFailed:
+    return ImageFailed(image=task.image, digest=task.digest, failure=failure)
+
+
+def _returned(task: ImageTask, reason: Reason) -> ImageReturned:
+    return ImageReturned(image=task.image, digest=task.digest, reason=reason)
