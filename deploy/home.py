@@ -63,8 +63,10 @@ def prepare_home(settings: Settings) -> Home:
     """The home folder, made if needed; BadSettings when it cannot be."""
     home = Home(path=settings.home.absolute())
     try:
-        for folder in (home.path, home.logs, home.runs):
-            folder.mkdir(parents=True, exist_ok=True)
+        # Prompts lie in the ledger and the queue: nobody else on this machine needs to read them.
+        home.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (home.logs, home.runs):
+            folder.mkdir(exist_ok=True)
     except OSError as error:
         raise BadSettings(f"the home folder {home.path} cannot be made: {error.strerror}", field="AQUATINT_HOME") from error
     return home

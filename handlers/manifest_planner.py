@@ -78,7 +78,7 @@ class ManifestPlanner:
         )
         self.params = params or ManifestParams()
         #: Manifests being read, in the order of their turns, and those that must wait.
-        self._reading: dict[str, Iterator[None]] = {}
+        self._reading: dict[str, Iterator[bool]] = {}
         self._not_before: dict[str, float] = {}
 
     def step(self) -> bool:
@@ -103,11 +103,11 @@ class ManifestPlanner:
             self._reading[turn] = rows  # to the end of the line: a long manifest does not hold up a short one
         return True
 
-    def _advanced(self, batch: AnyRow, rows: Iterator[None]) -> bool:
+    def _advanced(self, batch: AnyRow, rows: Iterator[bool]) -> bool:
         """Whether there is more to read after one more chunk."""
         try:
-            next(rows)
-            return True
+            # Not moved: canceled, or planned by somebody else. A next look at the ledger tells which.
+            return next(rows)
         except StopIteration:
             self._close(batch, None)
         except (Temporary, OperatorError) as error:
@@ -127,8 +127,8 @@ class ManifestPlanner:
         with self._ledger.begin() as conn:
             batches.planned(conn, id=batch.id, error=problem(error).model_dump_json() if error else None)
 
-    def _plan(self, batch: AnyRow) -> Iterator[None]:
-        """Read on from the cursor; yields after every commit."""
+    def _plan(self, batch: AnyRow) -> Iterator[bool]:
+        """Read on from the cursor; yields after every chunk whether it was ours to commit, and must not be asked on if not."""
         recipe = self._recipes.get(batch.recipe) if batch.recipe else None
         store = self._stores.get(batch.bucket)
         if store is None:
@@ -139,10 +139,9 @@ class ManifestPlanner:
         with open_object(store, batch.key) as file:
             rows = read_manifest(file, format_of(batch.key), recipe)
             for chunk in self._chunks(batch, recipe, (row for row in rows if row.number > cursor)):
-                if not self._commit(batch, cursor, chunk):
-                    return  # canceled, or planned by somebody else: closing it again changes nothing
+                moved = self._commit(batch, cursor, chunk)
                 cursor = chunk.to
-                yield
+                yield moved
 
     def _chunks(self, batch: AnyRow, recipe: Recipe | None, rows: Iterator[Row | BadRow]) -> Iterator[_Chunk]:
         webhook = _webhook(batch)

@@ -190,7 +190,7 @@ def test_what_was_rendered_is_not_rendered_again(ledger: Ledger) -> None:
     copied = door.fleet.plan(n=1, output={"key": "mine.png"})
     mixed = door.fleet.plan(n=3)
 
-    assert (again.job.rendered, again.job.ended_at) == (2, door.fleet.clock.now - 0.002)
+    assert again.job.rendered == 2 and again.job.ended_at is not None
     assert {body["type"] for body in door.told()} == {"job.completed", "image.rendered"} and len(
         door.told()
     ) == 3
@@ -296,7 +296,10 @@ def test_a_rerun_renders_only_the_rows_that_changed(ledger: Ledger) -> None:
         pass
 
     assert (door.batch(id).total, door.batch(id).rendered) == (3, 2)
-    assert [len(one.images) for one in door.fleet.tick()] in ([], [1])
+    door.fleet.beat("w1", "w2")
+    (sent,) = door.fleet.tick()
+    assert [task.spec.prompt for task in sent.images] == ["bowl"]
+    door.fleet.report(finished(sent, door.fleet.clock.now))
     door.run()
     assert door.batch(id).phase == "ended"
 
