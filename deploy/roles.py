@@ -130,10 +130,9 @@ def _serve_loop(name: str, loop: Callable[[threading.Event], None]) -> int:
 
 
 def _add_intake(crew: Crew, parts: Parts) -> None:
-    from storage.objects.location import refuse_loop
-
     from handlers.finisher import Finisher, run_finisher
     from handlers.manifest_planner import ManifestPlanner, run_manifest_planner
+    from storage.objects.location import refuse_loop
 
     refuse_loop(uploads=parts.settings.resolved_uploads_store, results=parts.settings.resolved_results_store)
     parts.results.probe()  # a store without permission is found out now, not with the first picture

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from embedded_stack import Stack, check_everything, running_stack
+
 from services import Rabbit
 
 COLOURS = ("red", "blue", "green", "black", "white", "teal", "orange", "pink", "gray", "brown")
