@@ -11,8 +11,8 @@ $(VENV)/core.stamp: pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(VENV)/test.stamp: $(VENV)/core.stamp
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test,modal,postgres,redis]'
+$(VENV)/test.stamp: $(VENV)/core.stamp constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,modal,postgres,redis]'
 	@touch $@
 
 run: $(VENV)/core.stamp  ## the whole thing on this machine: product list in, checked images and signed webhooks out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -103,7 +102,7 @@ def _drop(uploads: Path, manifest: Path, run: str) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     draft, final = folder / f".{manifest.name}.part", folder / manifest.name
     shutil.copyfile(manifest, draft)
-    os.replace(draft, final)
+    draft.replace(final)
     return f"{run}/{manifest.name}"
 
 
