@@ -1,4 +1,4 @@
-"""Writes the generated documents of `schemas/`: JSON Schemas, AsyncAPI, and the OpenAPI of the HTTP API.
+"""Writes the generated documents: JSON Schemas, AsyncAPI and OpenAPI in `schemas/`, and the table of settings in `docs/`.
 
 Run ``python -m deploy.generate`` after a change of a message or route; a test fails until the result is committed.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import schemas
+from deploy.environment import settings_table
 from handlers.api.app import describe_api
 from schemas.generate import as_text, documents
 
@@ -29,9 +30,20 @@ def write(folder: Path) -> list[str]:
     return changed
 
 
+def settings_page() -> str:
+    """docs/SETTINGS.md."""
+    return (
+        "# Settings\n\nEach is an environment variable or a line of a `.env` file; `aquatint config` prints the effective "
+        "values. An unknown `AQUATINT_*` variable is an error.\n\n" + settings_table()
+    )
+
+
 def main() -> None:
-    for name in write(Path(schemas.__path__[0])):
+    root = Path(schemas.__path__[0])
+    for name in write(root):
         print(f"schemas/{name}")  # noqa: T201  (a command's output)
+    (root.parent / "docs").mkdir(exist_ok=True)
+    (root.parent / "docs" / "SETTINGS.md").write_text(settings_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

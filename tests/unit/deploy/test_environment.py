@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.environment import MASK, as_environment, effective, load_settings, settings_table
+from deploy.generate import settings_page
 from schemas.errors import BadSettings
 from schemas.settings import Settings
 
@@ -75,3 +76,10 @@ def test_every_setting_is_explained() -> None:
         f"`AQUATINT_{name.upper()}`" in table and field.description
         for name, field in Settings.model_fields.items()
     )
+
+
+def test_the_settings_page_is_current() -> None:
+    """docs/SETTINGS.md is what `make generated` writes."""
+    page = Path(__file__).parents[3] / "docs" / "SETTINGS.md"
+
+    assert settings_page() == page.read_text(encoding="utf-8")
