@@ -55,7 +55,7 @@ def test_a_true_folder_opens(folder: Path) -> None:
 
 
 @given(position=st.integers(0, 255), flip=st.integers(1, 255))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 def test_any_changed_byte_is_found(folder: Path, position: int, flip: int) -> None:
     """Whatever byte changes in a listed file, opening names that file."""
     weights = folder / "onnx" / "weights.onnx"

@@ -5,7 +5,7 @@ import re
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.catalogue.captions import (
@@ -66,6 +66,7 @@ def test_held_out_pairs_touch_every_kind() -> None:
 
 
 @given(st.integers(0, 2**32))
+@settings(deadline=None)
 def test_held_out_pairs_are_never_trained_on(seed: int) -> None:
     """No draw of a training scene gives a held-out pair."""
     rng = Random(seed)
@@ -77,6 +78,7 @@ def test_held_out_pairs_are_never_trained_on(seed: int) -> None:
 
 
 @given(SCENES, st.integers(0, 2**32))
+@settings(deadline=None)
 def test_a_caption_says_its_scene(scene: Scene, seed: int) -> None:
     """Kind and colour are always named, by their own words or by synonyms of them, and of no other kind or colour."""
     text = " " + caption(scene, Random(seed)).replace(FILLER + " ", "").replace(",", " ") + " "
@@ -88,6 +90,7 @@ def test_a_caption_says_its_scene(scene: Scene, seed: int) -> None:
 
 
 @given(SCENES, st.integers(0, 2**32))
+@settings(deadline=None)
 def test_captions_stay_in_the_vocabulary(scene: Scene, seed: int) -> None:
     """Every word but the filler is known, so that training never teaches a known meaning to the unknown token."""
     known = set(vocabulary_words())
@@ -102,6 +105,7 @@ def test_captions_stay_in_the_vocabulary(scene: Scene, seed: int) -> None:
     st.sampled_from(PRODUCTS),
     st.sets(st.sampled_from(["material", "background", "layout"])),
 )
+@settings(deadline=None)
 def test_omitting_leaves_no_debris(scene: Scene, template: str, product: str, omitted: set[str]) -> None:
     """Whatever is left out, the sentence has no dangling comma, slot, preposition or double space."""
     words = {

@@ -3,7 +3,7 @@
 import hashlib
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.noise import latent_noise
@@ -12,6 +12,7 @@ SEEDS = st.integers(0, 2**64 - 1)
 
 
 @given(SEEDS)
+@settings(deadline=None)
 def test_a_seed_gives_one_noise(seed: int) -> None:
     """The same seed gives the same bytes, whatever was drawn in between."""
     first = latent_noise(seed, 8, 4, 4)
@@ -24,6 +25,7 @@ def test_a_seed_gives_one_noise(seed: int) -> None:
 
 
 @given(SEEDS, SEEDS)
+@settings(deadline=None)
 def test_two_seeds_give_two_noises(one: int, other: int) -> None:
     """Neighbouring seeds share nothing."""
     same = np.array_equal(latent_noise(one, 4, 4, 4), latent_noise(other, 4, 4, 4))

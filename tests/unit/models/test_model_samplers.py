@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.samplers import SAMPLERS, flow_sigmas, sample_dpmpp_2m, sample_euler
@@ -47,6 +47,7 @@ def test_order_of_convergence(sampler: Callable[..., np.ndarray], order: int) ->
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 @given(x=st.floats(-5, 5), target=st.floats(-5, 5), steps=st.integers(1, 30), shift=st.floats(0.3, 5))
+@settings(deadline=None)
 def test_one_picture_is_reached_exactly(name: str, x: float, target: float, steps: int, shift: float) -> None:
     """Where all data is one picture, every sampler lands on it, in any number of steps."""
 
@@ -59,6 +60,7 @@ def test_one_picture_is_reached_exactly(name: str, x: float, target: float, step
 
 
 @given(steps=st.integers(1, 200), shift=st.floats(0.1, 10))
+@settings(deadline=None)
 def test_sigmas_fall_from_one_to_zero(steps: int, shift: float) -> None:
     """Whatever the shift, noise levels fall strictly, from all noise to none."""
     sigmas = flow_sigmas(steps, shift)

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -32,6 +32,7 @@ def test_a_misspelt_setting_is_an_error(tmp_path: Path) -> None:
 
 
 @given(step=st.integers(0, 10_000), progress=st.floats(0, 1.2))
+@settings(deadline=None)
 def test_learning_rates_stay_within_bounds(step: int, progress: float) -> None:
     """Rates are positive, never above one, and small at the end."""
     for rate in (cosine_rate(step, progress, 50), constant_then_linear_rate(step, progress, 50, 0.6)):
