@@ -72,7 +72,7 @@ _FILE_NAME = re.compile(
 
 def alt_from_template(filled: str) -> str:
     """The alt text of a recipe's template with its slots filled, in whatever language it is written."""
-    return _within(_tidy(filled), HARD_CHARS)
+    return _capitalised(_within(_tidy(filled), HARD_CHARS))
 
 
 def alt_from_prompt(prompt: str) -> str:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from handlers.api.caller import DEFAULT_TENANT, Deps, Tenant, bearer_token, require_notification_token
 from handlers.api.ports import Accepted, ApiDeps
 from handlers.api.request_body import Body, media_type, require_media_type
-from handlers.api.trace import begin_trace, new_traceparent
+from handlers.api.trace import continue_trace, new_traceparent
 from handlers.api.views import AcceptedView, NotificationView
 from schemas.cloudevent import GENERATION_REQUESTED, OBJECT_CREATED, CloudEvent
 from schemas.errors import MalformedJson, OutOfRange, Unsupported, WrongMediaType
@@ -97,7 +97,7 @@ def _submit_once(
 def _submit(request: Request, deps: ApiDeps, tenant: str, wanted: GenerationRequest, id: str) -> Response:
     data = wanted.model_dump(mode="json", exclude_unset=True)
     event = CloudEvent(specversion="1.0", id=id, source=SOURCE, type=GENERATION_REQUESTED, data=data)
-    event = begin_trace(event, request.headers.get("traceparent"))
+    event = continue_trace(event, request.headers.get("traceparent"))
     # 202 says that it is kept: `accept` has committed the job and its images when it returns.
     return _accepted(deps.intake.accept(event, tenant))
 
@@ -118,7 +118,7 @@ def submit_event(request: Request, body: Body, tenant: Tenant, deps: Deps) -> Re
     if event.type == OBJECT_CREATED and deps.tokens:
         raise Unsupported("uploads are announced by their store, at /v1/notifications/s3", field="type")
     # As above: committed before it is acknowledged.
-    return _accepted(deps.intake.accept(begin_trace(event, request.headers.get("traceparent")), tenant))
+    return _accepted(deps.intake.accept(continue_trace(event, request.headers.get("traceparent")), tenant))
 
 
 def _structured(request: Request, body: bytes) -> Any:

@@ -291,8 +291,8 @@ def test_bad_events(
     assert count(api, tables.job) == 0
 
 
-def test_traces_begin_here_and_link_to_the_caller(api: Api) -> None:
-    """Our own root goes to the job; the caller's context is kept as a link, and its sampling flag is not obeyed."""
+def test_traces_go_on_under_our_own_sampling(api: Api) -> None:
+    """The caller's trace id reaches the job with a span of ours; its sampling flag and state are not obeyed."""
     api.submit(headers={**ACME, "traceparent": TRACE})
     api.call(
         "POST",
@@ -302,13 +302,12 @@ def test_traces_begin_here_and_link_to_the_caller(api: Api) -> None:
     )
     api.submit(headers={**ACME, "traceparent": "nonsense"})
     with api.ledger.read() as conn:
-        roots = conn.execute(select(tables.job.c.traceparent).order_by(tables.job.c.id)).scalars().all()
-    assert len(set(roots)) == 3 and all(
-        re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-00", root) for root in roots
-    )
-    assert all("a" * 32 not in root for root in roots)
-    links = [(event.model_extra or {}).get("linkedtraceparent") for event in api.intake.events]
-    assert links == [TRACE, TRACE, None]
+        spans = conn.execute(select(tables.job.c.traceparent).order_by(tables.job.c.id)).scalars().all()
+    assert all(re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-00", span) for span in spans)
+    assert [TRACE[3:35], TRACE[3:35]] == [span[3:35] for span in spans[:2]]
+    assert len({span[36:52] for span in [TRACE, *spans]}) == 4
+    assert spans[2][3:35] != TRACE[3:35]
+    assert all("tracestate" not in (event.model_extra or {}) for event in api.intake.events)
 
 
 NOTE = {"Records": [{"eventVersion": "2.2", "eventSource": "ceph:s3", "eventName": "ObjectCreated:Put",
