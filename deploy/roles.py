@@ -21,6 +21,7 @@ from schemas.object_event import ObjectCreated
 from schemas.settings import Settings
 
 if TYPE_CHECKING:
+    from storage.dispatch import Dispatcher
     from storage.upload_source import UploadMessage, UploadSource
 
 log = structlog.get_logger(__name__)
@@ -84,13 +85,40 @@ def serve_releaser(parts: Parts) -> int:
     beat, offer = parts.settings.heartbeat_seconds, parts.offer
     params = ReleaserParams(images_most=parts.settings.microbatch, lease_seconds=3 * beat, unlisted_seconds=6 * beat)
     prior = Cost(offer.fixed_seconds, offer.seconds_per_image)
-    releaser = Releaser(
-        parts.ledger,
-        CeleryDispatcher(Publisher(parts.broker)),
-        params=params,
-        priors={model_of(f"{offer.name}@{offer.digest[:12]}/"): prior},
+    crew = Crew()
+    crew.handle_signals()
+    dispatcher = _modal_dispatcher(crew, parts) if parts.settings.dispatch == "modal" else CeleryDispatcher(Publisher(parts.broker))
+    priors = {model_of(f"{offer.name}@{offer.digest[:12]}/"): prior}
+    releaser = Releaser(parts.ledger, dispatcher, params=params, priors=priors)
+    crew.add("releaser", partial(run_releaser, releaser, parts.ledger))
+    return crew.wait()
+
+
+def _modal_dispatcher(crew: Crew, parts: Parts) -> Dispatcher:
+    """Modal's containers, with a loop that speaks for those that do not exist yet."""
+    from deploy.modal_dispatch import ModalDispatcher, ModalPresence, deployed
+    from deploy.modal_settings import ModalSettings
+    from storage.broker.publisher import Publisher
+    from storage.broker.topology import outcomes
+    from workers.ports import BrokerReporter
+
+    modal, offer, reports = ModalSettings(), parts.offer, outcomes(parts.broker)
+    dispatcher = ModalDispatcher(deployed(modal))
+    presence = ModalPresence(
+        dispatcher,
+        BrokerReporter(Publisher(parts.broker, reports), reports.name),
+        models={offer.name: offer.digest},
+        containers=modal.max_containers,
+        seconds=parts.settings.heartbeat_seconds,
     )
-    return _serve_loop("releaser", partial(run_releaser, releaser, parts.ledger))
+
+    def speak(stop: threading.Event) -> None:
+        presence.start()
+        stop.wait()
+        presence.close()
+
+    crew.add("modal-presence", speak)
+    return dispatcher
 
 
 def serve_worker(parts: Parts) -> int:

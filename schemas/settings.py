@@ -62,6 +62,7 @@ class Settings(Frozen):
     upload_webhook_url: str = Field("", description="Where to report on manifests that land in the uploads store.")
     upload_webhook_events: Events = Field(("batch.completed",), description="Webhook events for uploaded manifests.")
     webhook_allow: Words = Field((), description="Private networks that webhooks may reach, as NETWORK/BITS:PORT, e.g. 10.1.0.0/16:443; none by default.")
+    dispatch: Literal["celery", "modal"] = Field("celery", description="Where microbatches are rendered: Celery workers, or the deployed Modal app.")
     workers: int = Field(1, ge=1, le=64, description="Worker processes that `aquatint up` starts.")
     worker_threads: int = Field(3, ge=1, le=64, description="Microbatches a worker handles at once; one renders, the others fetch and store.")
     microbatch: int = Field(8, ge=1, le=64, description="Most images in one microbatch.")
