@@ -20,8 +20,12 @@ IMAGES = EVENTS * IMAGES_PER_EVENT + ROWS * IMAGES_PER_ROW
 QUEUE_SAVED_SECONDS = 5.0
 
 
+#: Victims of one run. Bounded, because on a busy machine a process may need longer to start than it is left alive.
+VICTIMS = 20
+
+
 class Killer(threading.Thread):
-    """Kills a random process every second or two until told to stop, and the broker once if there is one."""
+    """Kills a random process every second or two, `VICTIMS` in all, and the broker once if there is one."""
 
     def __init__(self, stack: Stack, seed: int, broker: Rabbit | None = None) -> None:
         super().__init__(daemon=True)
@@ -29,10 +33,10 @@ class Killer(threading.Thread):
         self.stop = threading.Event()
 
     def run(self) -> None:
-        rounds = 0
-        while not self.stop.wait(self.random.uniform(1, 2)):
-            rounds += 1
-            if self.broker is not None and rounds == 4:
+        for number in range(VICTIMS):
+            if self.stop.wait(self.random.uniform(1, 2)):
+                return
+            if self.broker is not None and number == 4:
                 self.broker.kill()
                 self.broker.restart()
             else:
@@ -55,12 +59,8 @@ def send_everything(stack: Stack) -> None:
 def survive(stack: Stack, killer: Killer) -> None:
     killer.start()
     send_everything(stack)
-    # The killing goes on until its twelfth victim, however fast the work is done.
-    while sum(stack.kills.values()) < 12:
-        killer.stop.wait(0.2)
-        assert killer.is_alive()
-    killer.stop.set()
-    killer.join()
+    killer.join()  # to its last victim, however fast the work was done
+    assert sum(stack.kills.values()) >= VICTIMS / 2, stack.describe()
     stack.wait_until_settled(IMAGES)
 
     check_everything(stack, IMAGES)
@@ -69,6 +69,7 @@ def survive(stack: Stack, killer: Killer) -> None:
     assert rendered >= IMAGES * 0.95, stack.describe()
 
 
+@pytest.mark.timeout(600)
 def test_nothing_is_lost_on_one_machine(tmp_path: Path) -> None:
     """SQLite ledger and queue: random kills of intake, releaser, workers and webhooks lose and double nothing."""
     with running_stack(tmp_path / "home", AQUATINT_WORKERS="2") as stack:
