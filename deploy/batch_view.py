@@ -123,10 +123,10 @@ def _entry(row: AnyRow, store: ObjectStore) -> Entry:
 def _verdict(row: AnyRow) -> str:
     if row.state == ImageState.RENDERED:
         verdict = ImageRendered.model_validate_json(row.result).verdict
-        return f"{verdict.decision} by {verdict.policy} ({len(verdict.checks)} checks passed)"
+        return f"allowed by policy {verdict.policy}, {len(verdict.checks)} checks"
     if row.state == ImageState.BLOCKED:
         blocked = ImageBlocked.model_validate_json(row.result).verdict
-        return f"blocked by {blocked.policy}: {', '.join(blocked.reasons)}"
+        return f"blocked by policy {blocked.policy}: {', '.join(blocked.reasons)}"
     if row.state == ImageState.FAILED and row.result:
         failure = ImageFailed.model_validate_json(row.result).failure
         return f"failed at {failure.stage}: {failure.code}"

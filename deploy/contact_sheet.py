@@ -8,6 +8,7 @@ import io
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -102,8 +103,8 @@ def to_picture(title: str, facts: Sequence[str], entries: Sequence[Entry]) -> Im
     width = max(2 * MARGIN + columns * (CELL_WIDTH + GAP) - GAP, 720)
     sheet = Image.new("RGB", (width, MARGIN + HEADER + rows * (PICTURE_HEIGHT + TEXT_HEIGHT + GAP) + MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN), title, INK, ImageFont.load_default(30))
-    draw.text((MARGIN, MARGIN + 44), " · ".join(facts), FAINT, ImageFont.load_default(16))
+    draw.text((MARGIN, MARGIN), title, INK, _font(30))
+    draw.text((MARGIN, MARGIN + 44), " · ".join(facts), FAINT, _font(16))
     for number, entry in enumerate(entries):
         x = MARGIN + number % columns * (CELL_WIDTH + GAP)
         y = MARGIN + HEADER + number // columns * (PICTURE_HEIGHT + TEXT_HEIGHT + GAP)
@@ -115,21 +116,26 @@ def _draw_cell(sheet: Image.Image, draw: ImageDraw.ImageDraw, entry: Entry, x: i
     draw.rectangle((x, y, x + CELL_WIDTH - 1, y + PICTURE_HEIGHT + TEXT_HEIGHT - 1), CARD)
     if entry.picture is None:
         draw.rectangle((x, y, x + CELL_WIDTH - 1, y + PICTURE_HEIGHT - 1), (236, 236, 234))
-        draw.text((x + 12, y + PICTURE_HEIGHT // 2 - 8), f"no picture: {entry.state}", BAD, ImageFont.load_default(14))
+        draw.text((x + 12, y + PICTURE_HEIGHT // 2 - 8), f"no picture: {entry.state}", BAD, _font(14))
     else:
         with Image.open(io.BytesIO(entry.picture)) as picture:
             scale = min(CELL_WIDTH / picture.width, PICTURE_HEIGHT / picture.height)
             shown = picture.convert("RGB").resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
         sheet.paste(shown, (x + (CELL_WIDTH - shown.width) // 2, y + (PICTURE_HEIGHT - shown.height) // 2))
     below = y + PICTURE_HEIGHT + 8
-    draw.text((x + 10, below), entry.title[:30], INK, ImageFont.load_default(13))
+    draw.text((x + 10, below), entry.title[:30], INK, _font(13))
     below = _paragraph(draw, entry.prompt, x + 10, below + 18, INK)
     below = _paragraph(draw, f"alt: {entry.alt}", x + 10, below + 2, FAINT)
-    draw.text((x + 10, y + PICTURE_HEIGHT + TEXT_HEIGHT - 18), entry.verdict[:36], GOOD if entry.state == "rendered" else BAD, ImageFont.load_default(11))
+    draw.text((x + 10, y + PICTURE_HEIGHT + TEXT_HEIGHT - 18), entry.verdict[:36], GOOD if entry.state == "rendered" else BAD, _font(11))
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
 
 
 def _paragraph(draw: ImageDraw.ImageDraw, text: str, x: int, y: int, colour: tuple[int, int, int]) -> int:
     for line in textwrap.wrap(text, 36)[:3]:
-        draw.text((x, y), line, colour, ImageFont.load_default(11))
+        draw.text((x, y), line, colour, _font(11))
         y += 13
     return y
