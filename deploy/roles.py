@@ -168,7 +168,7 @@ def _add_intake(crew: Crew, parts: Parts) -> None:
         ledger=parts.ledger,
         planner=parts.planner,
         recipes=parts.recipes,
-        stores={store.bucket: store for store in (parts.uploads, parts.results)},
+        stores={parts.uploads.bucket: parts.uploads},
     )
     finisher = Finisher(parts.ledger, parts.results_of)
     source = _upload_source(parts)

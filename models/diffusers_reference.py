@@ -28,10 +28,8 @@ def load_pipeline(folder: Path) -> "PixArtSigmaPipeline":
 
     from models.training.autoencoder import SCALE, FoldedAutoencoderKL
 
-    vae = FoldedAutoencoderKL.from_pretrained(folder, subfolder="vae", torch_dtype=torch.float32)
-    pipe = PixArtSigmaPipeline.from_pretrained(
-        folder, vae=vae, torch_dtype=torch.float32, local_files_only=True
-    )
+    vae = FoldedAutoencoderKL.from_pretrained(folder, subfolder="vae", dtype=torch.float32)
+    pipe = PixArtSigmaPipeline.from_pretrained(folder, vae=vae, dtype=torch.float32, local_files_only=True)
     pipe.vae_scale_factor = SCALE
     pipe.image_processor.config.vae_scale_factor = SCALE
     pipe.set_progress_bar_config(disable=True)

@@ -91,8 +91,8 @@ def load_graph(folder: Path, component: str) -> nn.Module:
         )
         graph = TextEncoderGraph(encoder)
     elif component == "transformer":
-        model = PixArtTransformer2DModel.from_pretrained(folder, subfolder="transformer", torch_dtype=dtype)
+        model = PixArtTransformer2DModel.from_pretrained(folder, subfolder="transformer", dtype=dtype)
         graph = TransformerGraph(model)
     else:
-        graph = DecoderGraph(FoldedAutoencoderKL.from_pretrained(folder, subfolder="vae", torch_dtype=dtype))
+        graph = DecoderGraph(FoldedAutoencoderKL.from_pretrained(folder, subfolder="vae", dtype=dtype))
     return graph.eval()
