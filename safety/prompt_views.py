@@ -144,8 +144,16 @@ def _unleet_word(word: str, second: bool) -> str:
 
 @lru_cache(maxsize=8192)
 def _fold_char(char: str) -> str:
+    # Until nothing changes: a mathematical theta folds to a Greek one, and that to its Latin twin.
+    folded = _fold_once(char)
+    while folded != char:
+        char, folded = folded, _fold_once(folded)
+    return folded
+
+
+def _fold_once(text: str) -> str:
     table = _lookalikes()
-    plain = unicodedata.normalize("NFKD", char.translate(table).casefold())
+    plain = unicodedata.normalize("NFKD", text.translate(table).casefold())
     bare = "".join(part for part in plain if not unicodedata.category(part).startswith("M"))
     return bare.translate(table).casefold()
 

@@ -26,7 +26,7 @@ class SqliteLedger:
     def __init__(self, path: Path, busy_seconds: float, pool_size: int) -> None:
         self.path, self._busy_seconds = path, busy_seconds
         with translated(), _connected(path) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _switch_to_wal(connection)
         self._writers = self._engine(pool_size, "PRAGMA busy_timeout = 0")
         self._readers = self._engine(pool_size, "PRAGMA query_only = ON")
         self.changes: Changes = PolledChanges(lambda: _connect(path))
@@ -91,6 +91,19 @@ def _connect(path: Path, *pragmas: str) -> sqlite3.Connection:
     ):
         connection.execute(pragma)
     return connection
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    # SQLite does not wait for a lock here, whatever its timeout: processes that make the file together collide.
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= end:
+                raise
+        time.sleep(random.uniform(0.001, 0.01))  # noqa: S311  (jitter)
 
 
 @contextmanager

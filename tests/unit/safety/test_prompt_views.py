@@ -1,7 +1,7 @@
 """Views of a prompt: pure functions that normalise and never raise."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from safety.prompt_views import collapse, fold, join_spelled, make_views, native, unleet
@@ -19,6 +19,7 @@ def test_any_text_has_views(text: str) -> None:
 
 
 @given(ANY_TEXT)
+@example("\U0001d72d")  # a mathematical theta, which folds by way of the Greek one
 def test_folding_twice_is_folding_once(text: str) -> None:
     """Folding is idempotent."""
     once = fold(text)
