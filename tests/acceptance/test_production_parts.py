@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from embedded_stack import check_counters, check_webhooks, running_stack
-from services import Aws
 
 from schemas.outcome import ImageRendered
+from services import Aws
 
 ROWS = "".join(f"SKU-{n},mug,{colour},white,128x128,2\n" for n, colour in enumerate(("red", "blue", "green")))
 
