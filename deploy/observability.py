@@ -88,11 +88,15 @@ def start_error_reports(settings: Settings, process: str) -> None:
     sentry_sdk.set_tag("process", process)
 
 
-def _scrub(event: Any, _: Any) -> Any:
-    event.pop("request", None)
-    event.pop("extra", None)
-    for entry in (event.get("breadcrumbs") or {}).get("values", []):
-        entry.pop("data", None)
+def _scrub(event: Any, hint: Any) -> Any:
+    """Keep what happened and where; drop whatever may quote a customer: bodies, log fields, breadcrumbs."""
+    for field in ("request", "extra", "breadcrumbs", "message"):
+        event.pop(field, None)
+    record = hint.get("log_record")
+    if record is not None:
+        # The text of a log line is its whole set of fields; its name is enough to find the line.
+        name = record.msg.get("event") if isinstance(record.msg, dict) else record.name
+        event["logentry"] = {"message": str(name)}
     for fault in (event.get("exception") or {}).get("values", []):
         if isinstance(fault.get("value"), str):
             fault["value"] = _SIGNED_LINK.sub("[signed link]", _URL_PASSWORD.sub(r"\1[redacted]@", fault["value"]))

@@ -75,7 +75,7 @@ def test_error_reports_carry_no_request() -> None:
         "exception": {"values": [{"value": "GET https://h/x?signature=canary failed"}]},
     }
 
-    assert "canary" not in json.dumps(_scrub(event, None))
+    assert "canary" not in json.dumps(_scrub(event, {}))
 
 
 def test_redaction_leaves_ordinary_fields() -> None:
