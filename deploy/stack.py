@@ -105,9 +105,8 @@ def _not_ready(settings: Settings) -> str:
 
 def _reasons(body: bytes) -> str:
     try:
-        told = json.loads(body)
-        return "; ".join(str(reason) for reason in told.get("missing", [])) or str(told.get("detail", "not ready"))
-    except (ValueError, AttributeError):
+        return "; ".join(f"{part['name']}: {part['detail']}" for part in json.loads(body)["not_ready"]) or "not ready"
+    except (ValueError, LookupError, TypeError):
         return "not ready"
 
 
