@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -20,8 +20,8 @@ _SIGNED_LINK = re.compile(r"https?://\S*[?&](?:signature|X-Amz-Signature|sig|tok
 _URL_PASSWORD = re.compile(r"(\w+://[^:/@\s]*:)[^@/\s]+@")
 
 
-def configure_logging(settings: Settings, process: str) -> None:
-    """JSON lines on standard error for our loggers and every library's."""
+def configure_logging(settings: Settings, process: str, stream: TextIO | None = None) -> None:
+    """JSON lines for our loggers and every library's, on standard error unless another stream is given."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -41,7 +41,7 @@ def configure_logging(settings: Settings, process: str) -> None:
         redact,
         structlog.processors.JSONRenderer(),
     ]
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=final, foreign_pre_chain=shared))
     root = logging.getLogger()
     root.handlers[:] = [handler]

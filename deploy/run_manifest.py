@@ -18,7 +18,7 @@ from deploy.compose import Parts
 from deploy.contact_sheet import Entry, write_sheet
 from deploy.home import Home, prepare_home, sole_stack
 from deploy.progress import Progress, Standing
-from deploy.stack import Interruption, free_port, start_stack, wait_until_ready, with_port
+from deploy.stack import Interruption, free_port, log_beside, start_stack, wait_until_ready, with_port
 from deploy.supervisor import Supervisor
 from handlers.webhooks.receiver import Received, receiver
 from schemas.errors import BadInput, NotFound
@@ -50,6 +50,7 @@ def run_manifest(settings: Settings, manifest: Path, out: Console, *, keep: bool
     run = home.runs / datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
     with ExitStack() as ending:
         ending.enter_context(sole_stack(home))
+        ending.enter_context(log_beside(home, settings))
         run.mkdir(parents=True)
         heard, interruption = Heard(), Interruption()
         settings, url = _listen(settings, run, heard, ending)

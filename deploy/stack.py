@@ -10,13 +10,15 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from rich.console import Console
 
 from deploy.environment import as_environment
 from deploy.home import Home, prepare_home, sole_stack
+from deploy.observability import configure_logging
 from deploy.supervisor import Supervisor, role_argv
 from schemas.errors import OperatorError
 from schemas.settings import Settings
@@ -41,6 +43,14 @@ def free_port(host: str) -> int:
 def with_port(settings: Settings) -> Settings:
     """Settings whose API port is a definite one."""
     return settings if settings.api_port else settings.model_copy(update={"api_port": free_port(settings.api_host)})
+
+
+@contextmanager
+def log_beside(home: Home, settings: Settings) -> Iterator[None]:
+    """The supervisor's own log goes beside those of its processes: the terminal belongs to the person."""
+    with (home.logs / "supervisor.log").open("a", encoding="utf-8") as stream:
+        configure_logging(settings, "supervisor", stream)
+        yield
 
 
 def start_stack(settings: Settings, home: Home) -> Supervisor:
@@ -129,7 +139,7 @@ class Interruption:
 def run_until_interrupted(settings: Settings, out: Console) -> int:
     """`aquatint up`."""
     settings, home = with_port(settings), prepare_home(settings)
-    with sole_stack(home):
+    with sole_stack(home), log_beside(home, settings):
         return _run_until_interrupted(settings, home, Interruption(), out)
 
 
