@@ -16,8 +16,10 @@ BENCHMARKS = {"control_plane": [], "starter": []}
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the JSON files")
-    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="which to run; all when none is named")
+    parser.add_argument("names", nargs="*", help=f"which to run ({', '.join(BENCHMARKS)}); all when none is named")
     arguments = parser.parse_args()
+    if unknown := set(arguments.names) - BENCHMARKS.keys():
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
     arguments.out.mkdir(parents=True, exist_ok=True)
     failed = [name for name in arguments.names or BENCHMARKS if not run_one(name, arguments.out / f"{name}.json")]
     for name in failed:
