@@ -19,6 +19,7 @@ from models.errors import ModelError
 from models.positions import position_table
 from models.runtime import COMPONENT_ARRAYS, Array, Component
 from models.training.graphs import load_graph
+from models.training.onnx_traces import remove_traces
 
 OPSET = 20
 #: largest allowed error of the exported graph, relative to the largest value of the torch result
@@ -85,6 +86,7 @@ def export_graph(graph: nn.Module, component: Component, path: Path) -> float:
         program, (), str(path), dynamo=True, input_names=inputs, output_names=outputs,
         external_data=False, opset_version=OPSET, verbose=False,
     )  # fmt: skip
+    remove_traces(path)
     return check_parity(graph, component, path)
 
 

@@ -22,6 +22,7 @@ from models.evaluation.judgement import ATTRIBUTES
 from models.evaluation.pixel_checks import CENTRES_FILE, fit_centres
 from models.training.clock import TrainingClock
 from models.training.config import Bucket, MeterRecipe, Recipe
+from models.training.onnx_traces import remove_traces
 from models.training.progress import say
 from models.training.renderer import render
 from models.training.renders import choose_bucket
@@ -114,6 +115,7 @@ def export(net: ClassifierNet, path: Path = CLASSIFIER_FILE) -> None:
         net, (torch.zeros(2, 3, 64, 64),), str(path), dynamo=True, dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
         input_names=["pictures"], output_names=["logits"], external_data=False, opset_version=20, verbose=False,
     )  # fmt: skip
+    remove_traces(path)
 
 
 def _disturb(pictures: Tensor) -> Tensor:
