@@ -6,7 +6,7 @@ import importlib.metadata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -216,8 +216,12 @@ class Parts:
     @cached_property
     def intake(self) -> Intake:
         from handlers.intake import Intake
+        from storage.objects.location import localised
 
-        return Intake(ledger=self.ledger, planner=self.planner, recipes=self.recipes, triggers=self.triggers)
+        place = partial(localised, location=self.settings.resolved_uploads_store, bucket=self.uploads.bucket)
+        return Intake(
+            ledger=self.ledger, planner=self.planner, recipes=self.recipes, triggers=self.triggers, localise=place
+        )
 
     def secrets_of(self, tenant: str) -> tuple[str, ...]:
         from handlers.webhooks.signature import tenant_secret

@@ -79,6 +79,9 @@ def master_secret(settings: Settings, home: Home) -> bytes:
         if len(given) < MIN_SECRET_BYTES:
             raise BadSettings(f"at least {MIN_SECRET_BYTES} characters", field="AQUATINT_SECRET_KEY", limit=MIN_SECRET_BYTES)
         return hashlib.sha256(given).digest()
+    if settings.ledger_url:
+        # A ledger that others share: every host must sign alike, and a key made here would be this host's alone.
+        raise BadSettings("a shared ledger needs one secret on every host", field="AQUATINT_SECRET_KEY")
     if not home.key_file.exists():
         _make_key(home.key_file)
     return hashlib.sha256(home.key_file.read_bytes().strip()).digest()

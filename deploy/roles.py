@@ -242,17 +242,17 @@ def _accept_upload(parts: Parts, message: UploadMessage) -> None:
 
 
 def _accept_object(parts: Parts, event: ObjectCreated) -> None:
-    from storage.objects.location import localised
+    from handlers.api.trace import new_traceparent
 
-    created = localised(event, location=parts.settings.resolved_uploads_store, bucket=parts.uploads.bucket)
-    if created is None:
-        log.info("upload_elsewhere", bucket=event.bucket)
-        return
     try:
-        parts.intake.object_created(created, parts.settings.upload_tenant)
+        # A store's notification carries no trace: it begins here.
+        accepted = parts.intake.object_created(event, parts.settings.upload_tenant, traceparent=new_traceparent())
     except (BadInput, NotFound) as error:
         # No repeat would change it; a manifest that cannot be read is a committed batch that carries its own error.
         log.warning("upload_refused", code=error.code)
+        return
+    if accepted.kind == "ignored":
+        log.info("upload_ignored", bucket=event.bucket)
 
 
 def _serve_api(crew: Crew, parts: Parts) -> int:

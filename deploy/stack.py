@@ -20,7 +20,7 @@ from deploy.environment import as_environment
 from deploy.home import Home, prepare_home, sole_stack
 from deploy.observability import configure_logging
 from deploy.supervisor import Supervisor, role_argv
-from schemas.errors import OperatorError
+from schemas.errors import BadSettings, OperatorError
 from schemas.settings import Settings
 
 READY_WITHIN_SECONDS = 120.0
@@ -38,6 +38,17 @@ def free_port(host: str) -> int:
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+def require_port(settings: Settings) -> None:
+    """BadSettings when the API's port is taken: whoever holds it would answer in our place."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.api_host, settings.api_port))
+        except OSError as error:
+            where = f"{settings.api_host}:{settings.api_port}"
+            raise BadSettings(f"the API cannot listen on {where}: {error.strerror}", field="AQUATINT_API_PORT") from None
 
 
 def with_port(settings: Settings) -> Settings:
@@ -140,6 +151,7 @@ def run_until_interrupted(settings: Settings, out: Console) -> int:
     """`aquatint up`."""
     settings, home = with_port(settings), prepare_home(settings)
     with sole_stack(home), log_beside(home, settings):
+        require_port(settings)
         return _run_until_interrupted(settings, home, Interruption(), out)
 
 

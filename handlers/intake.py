@@ -53,8 +53,10 @@ class Intake:
         planner: Planner,
         recipes: RecipeBook,
         triggers: Sequence[Trigger] = (),
+        localise: Callable[[ObjectCreated], ObjectCreated | None] = lambda created: created,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`localise` gives an upload the bucket and key by which our stores know it; None when it lies elsewhere."""
         self._ledger, self._planner, self._recipes, self._triggers, self._clock = (
             ledger,
             planner,
@@ -62,6 +64,7 @@ class Intake:
             triggers,
             clock,
         )
+        self._localise = localise
         self._by_type: dict[str, Callable[[CloudEvent, str], Accepted]] = {
             GENERATION_REQUESTED: self._generation,
             RECIPE_INVOKED: self._recipe,
@@ -108,7 +111,14 @@ class Intake:
             )
             if known is None:
                 write(conn, [plan], now)
-        log.info("accepted", job=known or plan.job.id, images=len(plan.images), duplicate=known is not None)
+        log.info(
+            "accepted",
+            job=known or plan.job.id,
+            images=len(plan.images),
+            event_id=event.id,
+            trace_id=trace_id(event.traceparent),
+            duplicate=known is not None,
+        )
         return Accepted(id=known or plan.job.id, kind="job", duplicate=known is not None)
 
     def _object(self, event: CloudEvent, tenant: str) -> Accepted:
@@ -118,9 +128,11 @@ class Intake:
         self, created: ObjectCreated, tenant: str, *, traceparent: str | None = None
     ) -> Accepted:
         """Accept an upload as a manifest, once per bucket, key and version; one that no trigger wants is ignored."""
-        trigger = trigger_for(self._triggers, created)
-        if trigger is None:
+        known_here = self._localise(created)
+        trigger = trigger_for(self._triggers, known_here) if known_here else None
+        if known_here is None or trigger is None:
             return Accepted(id=None, kind="ignored", duplicate=False)
+        created = known_here
         new = self._batch(created, trigger, trigger.tenant or tenant, traceparent)
         with self._ledger.begin() as conn:
             known = events.remember(
@@ -133,7 +145,7 @@ class Intake:
             )
             if known is None:
                 batches.add(conn, new)
-        log.info("accepted", batch=known or new.id, duplicate=known is not None)
+        log.info("accepted", batch=known or new.id, trace_id=trace_id(traceparent), duplicate=known is not None)
         return Accepted(id=known or new.id, kind="batch", duplicate=known is not None)
 
     def _batch(
@@ -153,6 +165,11 @@ class Intake:
             traceparent=traceparent,
             created_at=self._clock(),
         )
+
+
+def trace_id(traceparent: str | None) -> str | None:
+    """The trace of a W3C traceparent, by which the lines of all processes about it are found."""
+    return traceparent[3:35] if traceparent else None
 
 
 def _origin(prepared: Prepared, event: CloudEvent, tenant: str) -> Origin:

@@ -48,7 +48,7 @@ class Settings(Frozen):
     public_url: str = Field("", description="How customers reach the API, for signed links; empty = host and port.")
     api_tokens: Tokens = Field(default_factory=dict, description="token=tenant pairs; without any, only this machine may call.", json_schema_extra={"secret": True})
     notification_token: SecretStr = Field(SecretStr(""), description="Token in the address to which an S3-compatible store pushes its notifications.")
-    secret_key: SecretStr = Field(SecretStr(""), description="Master secret of webhook signatures and signed links; empty = a file made in the home folder.")
+    secret_key: SecretStr = Field(SecretStr(""), description="Master secret of webhook signatures and signed links; the same on every host; empty = a file made in the home folder, for one host alone.")
     model: str = Field("", description="Folder of the model; empty = the starter model that comes with Aquatint.")
     runtime: Literal["onnx", "torch"] = Field("onnx", description="What runs the model.")
     precision: Literal["int8", "fp32"] = Field("int8", description="Precision of the transformer.")

@@ -13,6 +13,8 @@ import pytest
 from embedded_stack import running_stack
 from PIL import Image
 
+from deploy.home import Home, sole_stack
+
 CANARY = "canary-7f3a91"
 
 
@@ -131,23 +133,14 @@ def test_a_mistake_gets_one_plain_sentence(tmp_path: Path, arguments: list[str],
 
 
 def test_a_second_stack_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    """Two stacks would take each other's uploads."""
-    with running_stack(tmp_path / "home"):
-        first = aquatint(tmp_path / "home", "doctor")
-        listed = manifest(tmp_path / "list.csv", "A-1,mug,red,white,128x128,1")
-        held = subprocess.Popen(
-            [sys.executable, "-c", "import sys, time\nfrom pathlib import Path\nfrom deploy.home import Home, sole_stack\n"
-             f"with sole_stack(Home(path=Path({str(tmp_path / 'home')!r}))): print('held', flush=True); time.sleep(600)"],
-            cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert held.stdout is not None
-        held.stdout.readline()
-        refused = aquatint(tmp_path / "home", "run", str(listed))
-        held.kill()
-        held.wait()
+    """Two stacks would take each other's uploads: the second is told who is there."""
+    home, listed = tmp_path / "home", manifest(tmp_path / "list.csv", "A-1,mug,red,white,128x128,1")
+    home.mkdir()
+    with sole_stack(Home(path=home)):
+        refused = aquatint(home, "run", str(listed))
 
-    assert 0 == first.returncode, first.stdout + first.stderr
-    assert f"process {held.pid}" in refused.stderr
+    assert 2 == refused.returncode
+    assert f"process {os.getpid()}" in refused.stderr
 
 
 def test_submit_status_and_trace(tmp_path: Path) -> None:

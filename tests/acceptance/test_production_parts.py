@@ -34,6 +34,7 @@ def test_from_a_bucket_to_a_bucket(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3.secret_access_key)
     elsewhere = {
         "AQUATINT_LEDGER_URL": postgres,
+        "AQUATINT_SECRET_KEY": "one secret for every host of this test",
         "AQUATINT_BROKER_URL": rabbitmq,
         "AQUATINT_RESULTS_STORE": f"s3://{bucket}/results",
         "AQUATINT_UPLOADS_STORE": f"s3://{bucket}/uploads",

@@ -50,6 +50,14 @@ def test_a_short_secret_is_refused(tmp_path: Path) -> None:
     assert ("AQUATINT_SECRET_KEY", 24) == (caught.value.field, caught.value.limit)
 
 
+def test_hosts_that_share_a_ledger_share_the_secret(tmp_path: Path) -> None:
+    """With a ledger of its own address no host makes up a secret: webhooks of the others would not verify."""
+    settings = Settings.model_validate({"home": tmp_path, "ledger_url": "postgresql://db/aquatint"})
+
+    with pytest.raises(BadSettings, match="every host"):
+        master_secret(settings, prepare_home(settings))
+
+
 def test_one_stack_per_home(tmp_path: Path) -> None:
     """A second stack is refused while the first one lives, and welcome afterwards."""
     home = prepare_home(Settings(home=tmp_path))

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
+import pytest
+
 from deploy.home import Home
-from deploy.stack import _reasons, last_fault
+from deploy.stack import _reasons, last_fault, require_port
 from handlers.api.views import NotReady, ReadinessView
+from schemas.errors import BadSettings
+from schemas.settings import Settings
 
 
 def test_what_is_missing_is_named() -> None:
@@ -17,6 +22,15 @@ def test_what_is_missing_is_named() -> None:
     assert "worker: no worker yet" == _reasons(view.model_dump_json().encode())
     for foreign in (b"", b"<html>", b"[]", b'{"not_ready": [1]}'):
         assert "not ready" == _reasons(foreign)
+
+
+def test_a_taken_port_is_told() -> None:
+    """Another server on our port would answer in our place: it is noticed before anything starts."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        settings = Settings(api_port=other.getsockname()[1])
+        with pytest.raises(BadSettings, match="cannot listen"):
+            require_port(settings)
+    require_port(settings)
 
 
 def test_the_newest_fault_of_a_process_is_told(tmp_path: Path) -> None:
