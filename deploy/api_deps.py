@@ -30,6 +30,7 @@ def api_deps(parts: Parts, crew: Crew) -> ApiDeps:
     return ApiDeps(
         ledger=parts.ledger,
         intake=parts.intake,
+        take_input=parts.inputs.accept,
         results=parts.results_of,
         metrics=CollectorRegistry(),
         tokens=settings.api_tokens,

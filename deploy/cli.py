@@ -11,11 +11,13 @@ import typer
 from rich.console import Console
 
 from deploy.environment import effective, load_settings, settings_table
+from deploy.lazy_commands import LazyCommands
 from schemas.errors import AquatintError
 from schemas.settings import Settings
 
 app = typer.Typer(
     name="aquatint",
+    cls=LazyCommands,
     help="Event-driven image generation: a product list, an upload or a prompt in; checked images and signed webhooks out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -46,7 +48,7 @@ def up() -> None:
 
 @app.command()
 def serve(
-    role: Annotated[str, typer.Argument(help="api, intake, recorder, releaser, worker, webhooks, or embedded (api + intake + recorder).")],
+    role: Annotated[str, typer.Argument(help="api, intake, recorder, releaser, worker, trainer, webhooks, or embedded (api + intake + recorder).")],
 ) -> None:
     """Run one process of the stack in the foreground; logs are JSON on standard error."""
     from deploy.roles import run_role
@@ -63,12 +65,22 @@ def generate(
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
     guidance: Annotated[float | None, typer.Option(min=0, help="How closely to follow the prompt.")] = None,
     negative: Annotated[str, typer.Option(help="What to keep out of the picture.")] = "",
+    image: Annotated[Path | None, typer.Option(help="Picture to start from: PNG, JPEG or WebP.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Where to paint that picture anew: white is painted, black is kept.")] = None,
+    strength: Annotated[float | None, typer.Option(help="How far from the picture to go, above 0 and up to 1.")] = None,
+    control_edges: Annotated[Path | None, typer.Option(help="Picture whose outlines to follow.")] = None,
+    control_sketch: Annotated[Path | None, typer.Option(help="Drawing whose lines to follow.")] = None,
+    control_weight: Annotated[float | None, typer.Option(help="How closely to follow them, 0 to 2.")] = None,
+    adapter: Annotated[list[str] | None, typer.Option(help="Adapter as NAME or NAME:WEIGHT; may be repeated.")] = None,
 ) -> None:
     """Draw one picture here and now: same worker, no server."""
-    from deploy.generate_one import generate_one
+    from deploy.generate_one import Brought, generate_one
 
-    asked = {"size": size, "seed": seed, "steps": steps, "guidance": guidance, "negative_prompt": negative}
-    generate_one(settings(), prompt, output, {name: value for name, value in asked.items() if value not in (None, "")}, out)
+    asked = {"size": size, "seed": seed, "steps": steps, "guidance": guidance, "negative_prompt": negative, "strength": strength}
+    control = {kind: path for kind, path in (("edges", control_edges), ("sketch", control_sketch)) if path is not None}
+    brought = Brought(image=image, mask=mask, control=control, control_weight=control_weight, adapters=adapter or ())
+    given = {name: value for name, value in asked.items() if value not in (None, "")}
+    generate_one(settings(), prompt, output, given, brought, out)
 
 
 @app.command()
@@ -83,8 +95,8 @@ def submit(
 
 
 @app.command()
-def status(job: Annotated[str, typer.Argument(help="Id of a job, batch or image.")]) -> None:
-    """Show where a job, batch or image stands."""
+def status(job: Annotated[str, typer.Argument(help="Id of a job, batch, image or fine-tune.")]) -> None:
+    """Show where a job, batch, image or fine-tune stands."""
     from deploy.client import show_status
 
     show_status(settings(), job, out)

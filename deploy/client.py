@@ -16,7 +16,7 @@ from schemas.ids import is_id
 from schemas.settings import Settings
 
 ENDED = frozenset({"completed", "partial", "failed", "blocked", "canceled"})
-_COLLECTIONS = {"job": "jobs", "bat": "batches", "img": "images"}
+_COLLECTIONS = {"job": "jobs", "bat": "batches", "img": "images", "fin": "finetunes"}
 
 
 def submit_event(settings: Settings, path: Path, out: Console, *, wait: bool) -> int:
@@ -36,14 +36,14 @@ def submit_event(settings: Settings, path: Path, out: Console, *, wait: bool) ->
 
 
 def show_status(settings: Settings, identity: str, out: Console) -> None:
-    """GET a job, batch or image by its id."""
+    """GET a job, batch, image or fine-tune by its id."""
     out.print_json(json.dumps(_call(settings, "GET", _path(identity))))
 
 
 def _path(identity: str) -> str:
     kind = identity.partition("_")[0]
     if not is_id(identity) or kind not in _COLLECTIONS:
-        raise BadInput(f"{identity!r} is not the id of a job (job_...), batch (bat_...) or image (img_...)")
+        raise BadInput(f"{identity!r} is not the id of a job (job_...), batch (bat_...), image (img_...) or fine-tune (fin_...)")
     return f"/v1/{_COLLECTIONS[kind]}/{identity}"
 
 

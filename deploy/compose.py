@@ -18,6 +18,8 @@ from schemas.request import Webhook
 from schemas.settings import Settings
 
 if TYPE_CHECKING:
+    from handlers.finetunes import FinetunePlanner
+    from handlers.inputs import Inputs
     from handlers.intake import Intake
     from handlers.planner import Planner
     from handlers.triggers import Trigger
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
     from safety.policy import Policy
     from safety.rule_pack import RulePack
     from storage.broker.connection import BrokerSettings
+    from storage.ledger.adapters import AdapterRow
     from storage.ledger.engine import Ledger
     from storage.objects.signed_link import LinkSigner
     from storage.objects.store import ObjectStore
     from workers.ports import OutputScreen, Renderer
+    from workers.tuning import Tuner
 
 #: The model that comes with Aquatint.
 STARTER = Path(__file__).parent.parent / "models" / "starter"
@@ -97,6 +101,29 @@ class Parts:
 
         return self.results if tenant == DEFAULT_TENANT else PrefixedStore(self.results, f"tenants/{tenant}")
 
+    def uploads_of(self, tenant: str) -> ObjectStore:
+        """The uploads of one tenant: the store belongs to the tenant of its manifests, others have a folder in it."""
+        from storage.objects.prefixed import PrefixedStore
+
+        owner = self.settings.upload_tenant
+        return self.uploads if tenant == owner else PrefixedStore(self.uploads, f"tenants/{tenant}")
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        from handlers.inputs import Inputs
+        from safety.input_image import inspect
+
+        return Inputs(results=self.results_of, uploads=self.uploads_of, inspect=inspect)
+
+    def find_adapter(self, tenant: str, name: str) -> AdapterRow | None:
+        """The tenant's own adapter of that name, or one that comes with the model."""
+        from deploy.installed_adapters import installed_adapter
+        from storage.ledger import adapters
+
+        with self.ledger.read() as conn:
+            own = adapters.find(conn, tenant, name)
+        return own or installed_adapter(self.model_folder, name, tenant, self.results_of(tenant))
+
     @cached_property
     def model_folder(self) -> Path:
         return Path(self.settings.model).expanduser() if self.settings.model else STARTER
@@ -128,6 +155,10 @@ class Parts:
             max_prompt_tokens=card.max_prompt_tokens,
             domain=card.domain,
             domain_note=card.domain_note,
+            features=card.features,
+            max_adapters=card.adapters.max_count if card.adapters else 0,
+            max_adapter_rank=card.adapters.max_rank if card.adapters else 0,
+            base_digest=card.base_digest,
             fixed_seconds=card.costs.fixed_seconds,
             seconds_per_image=card.costs.image_seconds,
         )
@@ -194,7 +225,51 @@ class Parts:
             describe=alt_from_prompt,
             finish_alt=alt_from_template,
             count_tokens=lambda _model, prompt: self.tokenizer.count(prompt),
+            resolve_input=self.inputs.resolve,
+            find_adapter=self.find_adapter,
         )
+
+    @cached_property
+    def trains_here(self) -> bool:
+        """Whether trainers of this host are to run: fine-tunes are wanted, and the [train] extra is installed."""
+        from deploy.training_extra import missing_for_training
+
+        return self.settings.finetuning != "off" and not missing_for_training()
+
+    @property
+    def finetuning_unavailable(self) -> str:
+        """Why no fine-tune is accepted here, and what would change that; empty when they are."""
+        from deploy.training_extra import INSTALL
+
+        if self.settings.finetuning == "off":
+            return "fine-tuning is off in this installation (AQUATINT_FINETUNING)"
+        if self.settings.finetuning == "on" or self.trains_here:
+            return ""
+        return (
+            f"fine-tuning needs the [train] extra, which is not installed here: {INSTALL}; "
+            "or set AQUATINT_FINETUNING=on where trainers run on other hosts"
+        )
+
+    @cached_property
+    def finetunes(self) -> FinetunePlanner:
+        from handlers.finetunes import FinetunePlanner
+
+        return FinetunePlanner(
+            offers={self.offer.name: self.offer},
+            default_model=self.offer.name,
+            uploads=self.uploads_of,
+            check_webhook=lambda url: self.guard.check(url, field="webhook.url"),
+            unavailable=self.finetuning_unavailable,
+        )
+
+    def tuner(self) -> Tuner:
+        """Fine-tunes the model in force; BadSettings where the [train] extra is missing."""
+        from deploy.training_extra import INSTALL, missing_for_training
+        from workers.model_tuner import ModelTuner
+
+        if missing := missing_for_training():
+            raise BadSettings(f"a trainer needs the [train] extra: {INSTALL} ({', '.join(missing)} not found)")
+        return ModelTuner(self.model_folder, self.card)
 
     @cached_property
     def recipes(self) -> RecipeBook:
@@ -220,7 +295,12 @@ class Parts:
 
         place = partial(localised, location=self.settings.resolved_uploads_store, bucket=self.uploads.bucket)
         return Intake(
-            ledger=self.ledger, planner=self.planner, recipes=self.recipes, triggers=self.triggers, localise=place
+            ledger=self.ledger,
+            planner=self.planner,
+            recipes=self.recipes,
+            triggers=self.triggers,
+            finetunes=self.finetunes,
+            localise=place,
         )
 
     def secrets_of(self, tenant: str) -> tuple[str, ...]:

@@ -65,6 +65,7 @@ def _findings(parts: Parts) -> Iterator[Finding]:
     yield _try("runtime", lambda: _runtime(parts))
     yield from _safety(parts)
     yield _try("recipes", lambda: ", ".join(recipe.ref for recipe in parts.recipes))
+    yield _finetuning(parts)
     yield from (_extra(name, what) for name, what in EXTRAS.items())
 
 
@@ -137,6 +138,13 @@ def _safety(parts: Parts) -> Iterator[Finding]:
 def _output_screen(parts: Parts) -> str:
     assert parts.output_screen is not None
     return "covered by the model's closed domain" if parts.offer.domain == "closed" else "covered by classifiers"
+
+
+def _finetuning(parts: Parts) -> Finding:
+    if parts.finetuning_unavailable:
+        return Finding(part="fine-tuning", mark="optional", note=parts.finetuning_unavailable)
+    where = "by trainers of `aquatint up`" if parts.trains_here else "by trainers on other hosts"
+    return Finding(part="fine-tuning", mark="ready", note=where)
 
 
 def _extra(name: str, what: str) -> Finding:

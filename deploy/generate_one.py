@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,16 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from deploy.compose import DEFAULT_TENANT, Parts
-from schemas.errors import AquatintError, BadInput, PromptRefused, StoreDenied
+from handlers.recipes import parse_adapters
+from schemas.errors import (
+    AquatintError,
+    BadImage,
+    BadInput,
+    InputMissing,
+    MissingField,
+    PromptRefused,
+    StoreDenied,
+)
 from schemas.ids import new_id
 from schemas.microbatch import ImageTask, Microbatch
 from schemas.outcome import Finished, ImageFailed, ImageRendered, Report
@@ -24,10 +35,25 @@ FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 GOOD_FOR_SECONDS = 600.0
 
 
-def generate_one(settings: Settings, prompt: str, output: Path, asked: dict[str, Any], out: Console) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Brought:
+    """Files and adapters on the command line."""
+
+    image: Path | None = None
+    mask: Path | None = None
+    #: Kind of control to file.
+    control: Mapping[str, Path] = field(default_factory=dict)
+    control_weight: float | None = None
+    #: "name" or "name:weight".
+    adapters: Sequence[str] = ()
+
+
+def generate_one(
+    settings: Settings, prompt: str, output: Path, asked: dict[str, Any], brought: Brought, out: Console
+) -> None:
     """Write the picture to `output` and say what it is; typed errors for everything a person can repair."""
     parts, started = Parts(settings=settings), time.monotonic()
-    task = _task(parts, _request(prompt, output, asked))
+    task = _task(parts, _request(prompt, output, {**asked, **_attachments(parts, brought)}))
     rendered = _render(parts, task)
     data = parts.results_of(DEFAULT_TENANT).get(rendered.stored.key)
     try:
@@ -50,6 +76,29 @@ def _request(prompt: str, output: Path, asked: dict[str, Any]) -> GenerationRequ
         return GenerationRequest.model_validate({"prompt": prompt, "output": {"format": format}, **asked})
     except ValidationError as invalid:
         raise from_validation(invalid) from None
+
+
+def _attachments(parts: Parts, brought: Brought) -> dict[str, Any]:
+    """The request's fields for what was brought, after the same checks as over HTTP."""
+
+    def taken(name: str, path: Path) -> str:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise InputMissing(f"{path}: {error.strerror}", field=name) from None
+        try:
+            return f"inputs/{parts.inputs.accept(DEFAULT_TENANT, data).sha256}"
+        except BadImage as error:
+            raise BadImage(f"{path}: {error.detail}", field=name, limit=error.limit) from None
+
+    files = {"image": brought.image, "mask": brought.mask}
+    fields: dict[str, Any] = {name: taken(name, path) for name, path in files.items() if path is not None}
+    weight = {} if brought.control_weight is None else {"weight": brought.control_weight}
+    lines = [{"kind": kind, "image": taken(f"control-{kind}", path), **weight} for kind, path in brought.control.items()]
+    if weight and not lines:
+        raise MissingField("control-weight needs control-edges or control-sketch", field="control-edges")
+    adapters = [part for text in brought.adapters for part in parse_adapters(text)]
+    return fields | ({"control": lines} if lines else {}) | ({"adapters": adapters} if adapters else {})
 
 
 def _task(parts: Parts, request: GenerationRequest) -> ImageTask:

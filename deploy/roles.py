@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from deploy.compose import Parts
-from deploy.crew import Crew
+from deploy.crew import JOIN_SECONDS, Crew
 from deploy.observability import configure_logging, start_error_reports
 from deploy.supervisor import GRACE_SECONDS, end_with_parent
 from schemas.errors import AquatintError, BadInput, NotFound, OperatorError, Temporary
@@ -142,6 +143,25 @@ def serve_worker(parts: Parts) -> int:
     return run_worker(config)
 
 
+def serve_trainer(parts: Parts) -> int:
+    from workers.trainer import TrainerSettings
+    from workers.trainer_main import TrainerConfig, run_trainer
+
+    tuner = parts.tuner()
+    # The libraries of the [train] extra would draw progress bars between the JSON lines of the log.
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    trainer = TrainerSettings(
+        trainer_id=new_id("trn"),
+        scratch=parts.home.path / "scratch",
+        heartbeat_seconds=parts.settings.heartbeat_seconds,
+        grace_seconds=JOIN_SECONDS - 3,  # it must have left before its crew loses patience
+    )
+    config = TrainerConfig(
+        broker=parts.broker, trainer=trainer, uploads=parts.uploads_of, results=parts.results_of, tuner=tuner
+    )
+    return _serve_loop("trainer", partial(run_trainer, config))
+
+
 def serve_webhooks(parts: Parts) -> int:
     from handlers.webhooks.dispatcher import Dispatcher
     from handlers.webhooks.sender import Sender
@@ -176,7 +196,19 @@ def _add_intake(crew: Crew, parts: Parts) -> None:
         crew.add("uploads", partial(_accept_uploads, parts, source))
     crew.add("planner", partial(run_manifest_planner, planner, parts.ledger))
     crew.add("finisher", partial(run_finisher, finisher, parts.ledger))
+    crew.add("finetune-releaser", _finetune_releaser_loop(parts))
     crew.add("tidying", partial(_tidy, parts))
+
+
+def _finetune_releaser_loop(parts: Parts) -> Callable[[threading.Event], None]:
+    from handlers.finetune_releaser import FinetuneReleaser, FinetuneReleaserParams, run_finetune_releaser
+    from storage.broker.publisher import Publisher
+    from storage.finetune_dispatch import QueueFinetuneDispatcher
+
+    beat = parts.settings.heartbeat_seconds
+    params = FinetuneReleaserParams(lease_seconds=3 * beat, unlisted_seconds=6 * beat)
+    dispatcher = QueueFinetuneDispatcher(Publisher(parts.broker))
+    return partial(run_finetune_releaser, FinetuneReleaser(parts.ledger, dispatcher, params=params), parts.ledger)
 
 
 def _tidy(parts: Parts, stop: threading.Event) -> None:
@@ -286,6 +318,7 @@ ROLES: dict[str, Callable[[Parts], int]] = {
     "recorder": serve_recorder,
     "releaser": serve_releaser,
     "worker": serve_worker,
+    "trainer": serve_trainer,
     "webhooks": serve_webhooks,
 }
 

@@ -16,6 +16,7 @@ from types import FrameType
 
 from rich.console import Console
 
+from deploy.compose import Parts
 from deploy.environment import as_environment
 from deploy.home import Home, prepare_home, sole_stack
 from deploy.observability import configure_logging
@@ -64,8 +65,11 @@ def log_beside(home: Home, settings: Settings) -> Iterator[None]:
         yield
 
 
-def start_stack(settings: Settings, home: Home) -> Supervisor:
+def start_stack(settings: Settings, home: Home, *, trainers: int = 0) -> Supervisor:
     """Start every process of the embedded stack; the caller watches and stops it."""
+    if not trainers and settings.finetuning == "auto" and Parts(settings=settings).trains_here:
+        # Nobody would take up what was accepted.
+        settings = settings.model_copy(update={"finetuning": "off"})
     environ = {**os.environ, **as_environment(settings), "OMP_WAIT_POLICY": "PASSIVE"}
     supervisor = Supervisor(environ, home.logs)
     supervisor.add("intake", role_argv("embedded"))
@@ -73,6 +77,8 @@ def start_stack(settings: Settings, home: Home) -> Supervisor:
     supervisor.add("webhooks", role_argv("webhooks"))
     for number in range(settings.workers):
         supervisor.add(f"worker-{number + 1}", role_argv("worker"))
+    for number in range(trainers):
+        supervisor.add(f"trainer-{number + 1}", role_argv("trainer"))
     return supervisor
 
 
@@ -156,7 +162,8 @@ def run_until_interrupted(settings: Settings, out: Console) -> int:
 
 
 def _run_until_interrupted(settings: Settings, home: Home, interruption: Interruption, out: Console) -> int:
-    supervisor = start_stack(settings, home)
+    trainers = settings.trainers if Parts(settings=settings).trains_here else 0
+    supervisor = start_stack(settings, home, trainers=trainers)
     try:
         out.print("starting ...")
         wait_until_ready(settings, supervisor, home, lambda: not interruption.happened)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from handlers.notices import account
+from handlers.notices import account, finetune_ended
 from schemas.errors import NotFound
-from storage.ledger import batches, images, jobs
+from storage.ledger import batches, finetunes, images, jobs
 
 
 def cancel_job(conn: Connection, *, tenant: str, id: str, now: float) -> int:
@@ -27,3 +27,13 @@ def cancel_batch(conn: Connection, *, tenant: str, id: str, now: float) -> int:
     ended = images.cancel_batch(conn, id, now)
     account(conn, ended, now)
     return len(ended)
+
+
+def cancel_finetune(conn: Connection, *, tenant: str, id: str, now: float) -> bool:
+    """Cancel a fine-tune, whose trainer is then told to leave it; False when it had ended before."""
+    if finetunes.get(conn, tenant=tenant, id=id) is None:
+        raise NotFound("there is no such fine-tune", field="finetune")
+    row = finetunes.end(conn, id=id, state="canceled", result=None, now=now)
+    if row is not None:
+        finetune_ended(conn, row, now)
+    return row is not None

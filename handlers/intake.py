@@ -6,28 +6,41 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import structlog
 from pydantic import ValidationError
+from sqlalchemy import Connection
 
+from handlers.finetunes import FinetunePlanner, new_finetune
 from handlers.planner import Origin, Plan, Planner, write
 from handlers.recipes import Prepared, RecipeBook, from_invocation
-from handlers.triggers import Trigger, trigger_for
+from handlers.triggers import Trigger, tenant_of_upload, trigger_for
 from schemas.base import Frozen
-from schemas.cloudevent import GENERATION_REQUESTED, OBJECT_CREATED, RECIPE_INVOKED, CloudEvent
+from schemas.cloudevent import (
+    FINETUNE_REQUESTED,
+    GENERATION_REQUESTED,
+    OBJECT_CREATED,
+    RECIPE_INVOKED,
+    CloudEvent,
+)
 from schemas.errors import BadInput, Unsupported
+from schemas.finetune import FinetuneRequest
 from schemas.ids import new_id
 from schemas.object_event import ObjectCreated
 from schemas.problem import from_validation
 from schemas.request import GenerationRequest, RecipeInvocation
 from storage.ledger import batches, events
+from storage.ledger import finetunes as finetune_rows
 from storage.ledger.batches import NewBatch
 from storage.ledger.engine import Ledger
 
 log = structlog.get_logger(__name__)
 
-Kind = Literal["job", "batch", "ignored"]
+Kind = Literal["job", "batch", "finetune", "ignored"]
+#: By how an id begins: a repeat of an event became what the first one became, whatever its type says now.
+_KINDS: dict[str, Kind] = {"job": "job", "bat": "batch", "fin": "finetune"}
 Data = TypeVar("Data", bound=Frozen)
 
 
@@ -38,6 +51,14 @@ class Accepted:
     id: str | None
     kind: Kind
     duplicate: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rows:
+    """What an event is about to become: an id, and how its rows are written in the transaction that remembers it."""
+
+    id: str
+    write: Callable[[Connection], object]
 
 
 class Intake:
@@ -53,6 +74,7 @@ class Intake:
         planner: Planner,
         recipes: RecipeBook,
         triggers: Sequence[Trigger] = (),
+        finetunes: FinetunePlanner | None = None,
         localise: Callable[[ObjectCreated], ObjectCreated | None] = lambda created: created,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -70,6 +92,8 @@ class Intake:
             RECIPE_INVOKED: self._recipe,
             OBJECT_CREATED: self._object,
         }
+        if finetunes is not None:
+            self._by_type[FINETUNE_REQUESTED] = partial(self._finetune, finetunes)
 
     def accept(self, event: CloudEvent, tenant: str) -> Accepted:
         """Accept one event for a tenant."""
@@ -81,45 +105,63 @@ class Intake:
         return handle(event, tenant)
 
     def _generation(self, event: CloudEvent, tenant: str) -> Accepted:
-        def shape(now: float) -> Plan:
+        def shape(now: float) -> _Rows:
             request = _parsed(GenerationRequest, event.data)
-            return self._planner.shape(request, Origin(tenant=tenant, traceparent=event.traceparent), now)
+            origin = Origin(tenant=tenant, traceparent=event.traceparent)
+            return _job_rows(self._planner.shape(request, origin, now), now)
 
-        return self._plan(event, tenant, shape)
+        return self._once(event, tenant, shape)
 
     def _recipe(self, event: CloudEvent, tenant: str) -> Accepted:
-        def shape(now: float) -> Plan:
+        def shape(now: float) -> _Rows:
             prepared = from_invocation(self._recipes, _parsed(RecipeInvocation, event.data))
-            return self._planner.shape(prepared.request, _origin(prepared, event, tenant), now)
+            plan = self._planner.shape(prepared.request, _origin(prepared, event, tenant), now)
+            return _job_rows(plan, now)
 
-        return self._plan(event, tenant, shape)
+        return self._once(event, tenant, shape)
 
-    def _plan(self, event: CloudEvent, tenant: str, shape: Callable[[float], Plan]) -> Accepted:
+    def _finetune(self, planner: FinetunePlanner, event: CloudEvent, tenant: str) -> Accepted:
+        def shape(now: float) -> _Rows:
+            request = _parsed(FinetuneRequest, event.data)
+            new = new_finetune(
+                request,
+                planner.spec(request, tenant),
+                id=new_id("fin"),
+                tenant=tenant,
+                traceparent=event.traceparent,
+                now=now,
+            )
+            return _Rows(id=new.id, write=lambda conn: finetune_rows.add(conn, new))
+
+        return self._once(event, tenant, shape)
+
+    def _once(self, event: CloudEvent, tenant: str, shape: Callable[[float], _Rows]) -> Accepted:
         now = self._clock()
         try:
-            plan = shape(now)
+            rows = shape(now)
         except BadInput:
             # A repeat of what was accepted stays accepted, even if it would be refused today (a deadline that has passed).
             with self._ledger.read() as conn:
                 known = events.became_of(conn, tenant=tenant, source=event.source, id=event.id)
             if known is None:
                 raise
-            return Accepted(id=known, kind="job", duplicate=True)
+            return Accepted(id=known, kind=_KINDS[known[:3]], duplicate=True)
         with self._ledger.begin() as conn:
             known = events.remember(
-                conn, tenant=tenant, source=event.source, id=event.id, became=plan.job.id, now=now
+                conn, tenant=tenant, source=event.source, id=event.id, became=rows.id, now=now
             )
             if known is None:
-                write(conn, [plan], now)
+                rows.write(conn)
+        became, repeated = known or rows.id, known is not None
+        kind = _KINDS[became[:3]]
         log.info(
             "accepted",
-            job=known or plan.job.id,
-            images=len(plan.images),
+            **{kind: became},
             event_id=event.id,
             trace_id=trace_id(event.traceparent),
-            duplicate=known is not None,
+            duplicate=repeated,
         )
-        return Accepted(id=known or plan.job.id, kind="job", duplicate=known is not None)
+        return Accepted(id=became, kind=kind, duplicate=repeated)
 
     def _object(self, event: CloudEvent, tenant: str) -> Accepted:
         return self.object_created(_parsed(ObjectCreated, event.data), tenant, traceparent=event.traceparent)
@@ -133,7 +175,7 @@ class Intake:
         if known_here is None or trigger is None:
             return Accepted(id=None, kind="ignored", duplicate=False)
         created = known_here
-        new = self._batch(created, trigger, trigger.tenant or tenant, traceparent)
+        new = self._batch(created, trigger, tenant_of_upload(trigger, created, tenant), traceparent)
         with self._ledger.begin() as conn:
             known = events.remember(
                 conn,
@@ -145,7 +187,9 @@ class Intake:
             )
             if known is None:
                 batches.add(conn, new)
-        log.info("accepted", batch=known or new.id, trace_id=trace_id(traceparent), duplicate=known is not None)
+        log.info(
+            "accepted", batch=known or new.id, trace_id=trace_id(traceparent), duplicate=known is not None
+        )
         return Accepted(id=known or new.id, kind="batch", duplicate=known is not None)
 
     def _batch(
@@ -170,6 +214,10 @@ class Intake:
 def trace_id(traceparent: str | None) -> str | None:
     """The trace of a W3C traceparent, by which the lines of all processes about it are found."""
     return traceparent[3:35] if traceparent else None
+
+
+def _job_rows(plan: Plan, now: float) -> _Rows:
+    return _Rows(id=plan.job.id, write=lambda conn: write(conn, [plan], now))
 
 
 def _origin(prepared: Prepared, event: CloudEvent, tenant: str) -> Origin:

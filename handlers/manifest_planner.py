@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from handlers.manifest import BadRow, Row, format_of, read_manifest
 from handlers.planner import Origin, Plan, Planner, write
-from handlers.recipes import Prepared, RecipeBook, from_cells
+from handlers.recipes import Prepared, RecipeBook, column_of, from_cells, nested
 from schemas.errors import AquatintError, BadInput, NotFound, OperatorError, Temporary, Unsupported
 from schemas.problem import from_validation, problem
 from schemas.recipe import Recipe
@@ -168,11 +168,13 @@ class ManifestPlanner:
     ) -> Plan | RowError:
         if isinstance(row, BadRow):
             return RowError(row=row.number, problem=problem(row.error).model_dump_json())
+        own_form = recipe is None and format_of(batch.key) == "jsonl"
         try:
-            prepared = _prepared(recipe, row, webhook, jsonl=format_of(batch.key) == "jsonl")
+            prepared = _prepared(recipe, row, webhook, own_form=own_form)
             return self._planner.shape(prepared.request, _origin(prepared, batch, row.number), self._clock())
         except BadInput as error:
-            placed = type(error)(error.detail, field=error.field, limit=error.limit, row=row.number)
+            field = error.field if own_form else column_of(error.field)
+            placed = type(error)(error.detail, field=field, limit=error.limit, row=row.number)
             return RowError(row=row.number, problem=problem(placed).model_dump_json())
 
     def _commit(self, batch: AnyRow, cursor: int, chunk: _Chunk) -> bool:
@@ -210,14 +212,16 @@ def _webhook(batch: AnyRow) -> Webhook | None:
     return Webhook.model_validate({"url": batch.webhook_url, "events": json.loads(batch.webhook_events)})
 
 
-def _prepared(recipe: Recipe | None, row: Row, webhook: Webhook | None, *, jsonl: bool) -> Prepared:
-    if recipe is not None or not jsonl:
+def _prepared(recipe: Recipe | None, row: Row, webhook: Webhook | None, *, own_form: bool) -> Prepared:
+    if not own_form:
         cells = {name: _text(value) for name, value in row.cells.items() if value is not None}
         return from_cells(recipe, cells, webhook, row=row.number)
     if "webhook" in row.cells:
         raise Unsupported("a manifest reports to the address of its trigger", field="webhook")
     try:
-        request = GenerationRequest.model_validate({**row.cells, "lane": Lane.BULK, "webhook": webhook})
+        request = GenerationRequest.model_validate(
+            {**nested(row.cells), "lane": Lane.BULK, "webhook": webhook}
+        )
     except ValidationError as invalid:
         raise from_validation(invalid) from None
     return Prepared(request=request, recipe=None, row_key=None, alt=None, lang="en")
@@ -226,7 +230,9 @@ def _prepared(recipe: Recipe | None, row: Row, webhook: Webhook | None, *, jsonl
 def _text(value: object) -> str:
     """A JSON value as a cell would hold it."""
     if isinstance(value, list):
-        return ";".join(str(part) for part in value)
+        return ";".join(_text(part) for part in value)
+    if isinstance(value, dict) and value.keys() <= {"name", "weight"}:
+        return ":".join(_text(value[name]) for name in ("name", "weight") if name in value)  # an adapter
     return value if isinstance(value, str) else json.dumps(value)
 
 

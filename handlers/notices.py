@@ -12,6 +12,16 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
+from schemas.finetune import (
+    AdapterSummary,
+    FinetuneProblem,
+    FinetuneSpec,
+    FinetuneState,
+    FinetuneSummary,
+    ImageCounts,
+    Trained,
+    TrainingFailed,
+)
 from schemas.outcome import Failure
 from schemas.states import ImageState, job_state
 from schemas.verdict import Decision
@@ -20,6 +30,7 @@ from schemas.webhook import (
     BatchCompleted,
     BatchSummary,
     Counts,
+    FinetuneCompleted,
     ImageEnded,
     ImageEvent,
     ImageSummary,
@@ -68,6 +79,13 @@ def batch_ended(conn: Connection, row: AnyRow, now: float) -> None:
     """Owe the summary of a batch that has just been closed."""
     if row.webhook_url is not None and "batch.completed" in json.loads(row.webhook_events):
         deliveries.add_many(conn, [_batch_delivery("batch.completed", row, now)], now)
+
+
+def finetune_ended(conn: Connection, row: AnyRow, now: float) -> None:
+    """Owe the webhook of a fine-tune that has just ended."""
+    if row.webhook_url is not None:
+        body = FinetuneCompleted(type="finetune.completed", timestamp=_time(now), data=finetune_summary(row))
+        deliveries.add_many(conn, [_delivery(body.type, row, body.model_dump_json())], now)
 
 
 def _about_job(conn: Connection, row: AnyRow, ended: Sequence[Ended], now: float) -> list[NewDelivery]:
@@ -191,6 +209,41 @@ def image_summary(row: AnyRow) -> ImageSummary:
         decision=Decision(verdict["decision"]) if verdict else None,
         failure=Failure.model_validate(failure) if failure else None,
         **places,
+    )
+
+
+def finetune_summary(row: AnyRow) -> FinetuneSummary:
+    """A fine-tune's row as its customer sees it."""
+    spec = FinetuneSpec.model_validate_json(row.spec)
+    trained = Trained.model_validate_json(row.result) if row.state == FinetuneState.COMPLETED else None
+    failed = TrainingFailed.model_validate_json(row.result) if row.state == FinetuneState.FAILED else None
+    ended: Trained | TrainingFailed | None = trained or failed
+    images: ImageCounts | None = ended.images if ended else None
+    problem: FinetuneProblem | None = failed.problem if failed else None
+    return FinetuneSummary(
+        finetune=row.id,
+        name=row.name,
+        # What a trainer has been sent and not begun still waits, as far as its customer can tell.
+        state=FinetuneState.QUEUED if row.state == "released" else FinetuneState(row.state),
+        model=row.model,
+        trigger=spec.trigger,
+        adapter=_made_adapter(row, spec, trained) if trained else None,
+        images=images,
+        problem=problem,
+        metadata=json.loads(row.metadata),
+    )
+
+
+def _made_adapter(row: AnyRow, spec: FinetuneSpec, trained: Trained) -> AdapterSummary:
+    return AdapterSummary(
+        name=row.name,
+        digest=trained.adapter,
+        model=row.model,
+        base_digest=row.base_digest,
+        rank=spec.rank,
+        trigger=spec.trigger,
+        scores={"before": trained.scores_before, "after": trained.scores_after},
+        finetune=row.id,
     )
 
 

@@ -10,9 +10,11 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
+from handlers.attachments import Attachments, FindAdapter, ResolveInput, attach, check_features
 from handlers.notices import job_ended_at_once
 from schemas.errors import OutOfRange, PromptRefused, ScreenMissing, Unsupported
 from schemas.ids import new_id
+from schemas.input_image import InputImage
 from schemas.model_offer import ModelOffer
 from schemas.outcome import ImageBlocked, ImageRendered
 from schemas.render_spec import RenderSpec, derive_seed
@@ -59,9 +61,13 @@ class Plan:
     images: tuple[NewImage, ...]
 
 
+def _no_inputs(_tenant: str, _reference: str) -> InputImage:
+    raise Unsupported("pictures cannot be brought here")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Planner:
-    """What planning needs to know; no I/O of its own."""
+    """What planning needs to know; no I/O of its own but through its ports."""
 
     #: The models that may be asked for, by name.
     offers: Mapping[str, ModelOffer]
@@ -76,6 +82,10 @@ class Planner:
     finish_alt: Callable[[str], str] = lambda alt: alt
     #: Tokens of a prompt under the model of that name; more than its offer allows cannot be drawn.
     count_tokens: Callable[[str, str], int] = lambda _model, _prompt: 0
+    #: The picture that a tenant's request names, kept safe when it returns; BadInput for one that cannot be used.
+    resolve_input: ResolveInput = _no_inputs
+    #: What a tenant's adapter name stands for now.
+    find_adapter: FindAdapter = lambda _tenant, _name: None
 
     def shape(self, request: GenerationRequest, origin: Origin, now: float) -> Plan:
         """The job and images of a request, screened; typed errors name the field and its limit.
@@ -87,14 +97,22 @@ class Planner:
         offer = self._offer(request)
         sizes = _sizes(request, offer)
         _check(request, offer, self.policy, now)
+        check_features(request, offer)
         if request.webhook is not None and origin.batch is None:
             self.check_webhook(request.webhook.url)
         self._check_length(request, offer)
         alt = self.describe(request.prompt) if origin.alt is None else self.finish_alt(origin.alt)
         origin = replace(origin, alt=alt)
         verdict = self._screened(request, origin)
+        brought = attach(
+            request,
+            origin.tenant,
+            offer,
+            resolve_input=self.resolve_input,
+            find_adapter=self.find_adapter,
+        )
         job_id = new_id("job")
-        specs = list(self._specs(request, origin, offer, sizes))
+        specs = list(self._specs(request, origin, offer, sizes, brought))
         copies = _copy_keys(request, specs)
         # Sorted, because ids of one millisecond are in no order, and a job's images are listed by their ids.
         ids = sorted(new_id("img") for _ in specs)
@@ -133,7 +151,12 @@ class Planner:
         return verdict
 
     def _specs(
-        self, request: GenerationRequest, origin: Origin, offer: ModelOffer, sizes: Sequence[tuple[int, int]]
+        self,
+        request: GenerationRequest,
+        origin: Origin,
+        offer: ModelOffer,
+        sizes: Sequence[tuple[int, int]],
+        brought: Attachments,
     ) -> Iterator[tuple[int, RenderSpec]]:
         output = request.output
         quality = None if output.format == "png" else output.quality or _DEFAULT_QUALITY
@@ -154,6 +177,7 @@ class Planner:
                         format=output.format,
                         quality=quality,
                         policy_digest=self.policy_digest,
+                        **vars(brought),
                     ),
                 )
 
@@ -170,8 +194,6 @@ def _sizes(request: GenerationRequest, offer: ModelOffer) -> list[tuple[int, int
 def _check(request: GenerationRequest, offer: ModelOffer, policy: str, now: float) -> None:
     if request.steps is not None and request.steps > offer.max_steps:
         raise OutOfRange(f"{request.steps} steps", field="steps", limit=offer.max_steps)
-    if request.adapters:
-        raise Unsupported(f"model {offer.name} takes no adapters", field="adapters", limit=0)
     if request.policy not in (None, policy):
         raise Unsupported(f"there is no policy {request.policy!r} here", field="policy", limit=[policy])
     for field in ("start_by", "finish_by"):

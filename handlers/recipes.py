@@ -29,7 +29,15 @@ CONTROLS: Mapping[str, str] = {
     "quality": "quality",
     "start_by": "start_by",
     "finish_by": "finish_by",
+    "image": "image",
+    "mask": "mask",
+    "strength": "strength",
+    "control_kind": "control.0.kind",
+    "control_image": "control.0.image",
+    "control_weight": "control.0.weight",
+    "adapters": "adapters",
 }
+_COLUMNS = {name: column for column, name in CONTROLS.items() if "." in name}
 #: Further columns of a manifest that has a prompt column instead of a recipe.
 PLAIN = ("prompt", "negative_prompt", "key", "alt", "row_key")
 _WHOLE = frozenset({"n", "seed", "steps", "quality"})
@@ -69,7 +77,28 @@ def from_cells(
         fields = {**_controls(rest), "webhook": webhook, "lane": Lane.BULK}
         return _from_recipe(recipe, own, fields) if recipe else _plain(own, fields)
     except AquatintError as error:
-        raise type(error)(error.detail, field=error.field, limit=error.limit, row=row) from None
+        field = column_of(error.field)
+        raise type(error)(error.detail, field=field, limit=error.limit, row=row) from None
+
+
+def column_of(field: str | None) -> str | None:
+    """What a field of a request is called in a manifest, where it has a column of another name."""
+    if field is not None and field.startswith("adapters."):
+        return "adapters"
+    return _COLUMNS.get(field or "", field)
+
+
+def nested(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of JSONL in our own form, in which control and adapters may also stand as flat as in a table."""
+    fields = {name: value for name, value in cells.items() if not name.startswith("control_")}
+    control = {
+        name.removeprefix("control_"): value for name, value in cells.items() if name.startswith("control_")
+    }
+    if control and "control" in cells:
+        raise UnknownField("the control is there twice", field=f"control_{next(iter(control))}")
+    if isinstance(fields.get("adapters"), str):
+        fields["adapters"] = parse_adapters(fields["adapters"])
+    return {**fields, "control": [control]} if control else fields
 
 
 def check_columns(recipe: Recipe | None, columns: set[str]) -> None:
@@ -99,6 +128,7 @@ def _from_recipe(recipe: Recipe, slots: Mapping[str, str], extra: Mapping[str, A
         "model": recipe.model,
         "steps": recipe.steps,
         "guidance": recipe.guidance,
+        "adapters": recipe.adapters,
         **extra,
     }
     if recipe.key:
@@ -143,25 +173,44 @@ def _controls(cells: Mapping[str, str]) -> dict[str, Any]:
     """Request fields from the steering columns; an empty cell means the default."""
     fields: dict[str, Any] = {}
     output: dict[str, Any] = {}
+    control: dict[str, Any] = {}
     for column, raw in cells.items():
         text = raw.strip()
         name = CONTROLS.get(column)
         if name is None:
             raise UnknownField(f"there is no column {column!r}", field=column, limit=sorted(CONTROLS))
-        if text:
-            (output if name in ("format", "quality") else fields)[name] = _value(name, text, column)
-    return {**fields, "output": output} if output else fields
+        if not text:
+            continue
+        if name in ("format", "quality"):
+            output[name] = _value(name, text, column)
+        elif name.startswith("control."):
+            control[name.rpartition(".")[2]] = text
+        else:
+            fields[name] = _value(name, text, column)
+    if output:
+        fields["output"] = output
+    if control:
+        fields["control"] = [control]
+    return fields
 
 
 def _value(name: str, text: str, column: str) -> Any:
     if name == "size":
         return [part for part in re.split(r"[\s;]+", text) if part]
+    if name == "adapters":
+        return parse_adapters(text)
     if name in _WHOLE:
         try:
             return int(text)
         except ValueError:
             raise WrongType(f"{text[:40]!r} is not a whole number", field=column) from None
     return text
+
+
+def parse_adapters(text: str) -> list[dict[str, str]]:
+    """``"acme:0.8;other"`` as the request spells it."""
+    parts = [part.partition(":") for part in re.split(r"\s*;\s*", text.strip(" ;"))]
+    return [{"name": name.strip()} | ({"weight": weight} if colon else {}) for name, colon, weight in parts]
 
 
 def _validated(fields: Mapping[str, Any]) -> GenerationRequest:

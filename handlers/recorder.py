@@ -13,6 +13,7 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection
 
+from handlers.finetune_reports import record_training
 from handlers.give_back import give_back
 from handlers.notices import account
 from schemas.errors import AquatintError, QueueUnavailable
@@ -27,6 +28,8 @@ from schemas.outcome import (
     Outcome,
     Report,
     Started,
+    TrainingReport,
+    WorkReport,
 )
 from schemas.states import ImageState
 from storage.ledger import costs, images, marks, microbatches, workers
@@ -81,13 +84,15 @@ class Recorder:
         now = self.clock()
         with self.ledger.begin() as conn:
             self._workers(conn, [one for one in reports if isinstance(one, Heartbeat)], now)
-            self._gpu(conn, reports, now)
+            self._gpu(conn, [one for one in reports if isinstance(one, WorkReport)], now)
             ended = self._finished(conn, [one for one in reports if isinstance(one, Finished)], now)
             account(conn, ended, now)
+            trained = self._trained(conn, [one for one in reports if isinstance(one, TrainingReport)], now)
             if mark is not None:
                 marks.move(conn, marks.OUTCOMES, mark)
         self.counts.update(one.kind for one in reports)
         self.counts.update(one.state for one in ended)
+        self.counts.update(f"finetune_{state}" for state in trained)
 
     def _workers(self, conn: Connection, beats: Sequence[Heartbeat], now: float) -> None:
         for beat in {beat.worker: beat for beat in beats}.values():
@@ -104,9 +109,12 @@ class Recorder:
         if held:
             microbatches.listed(conn, held, now + self.params.lease_seconds)
 
-    def _gpu(self, conn: Connection, reports: Iterable[Report], now: float) -> None:
+    def _trained(self, conn: Connection, reports: Sequence[TrainingReport], now: float) -> list[str]:
+        lease, most = self.params.lease_seconds, self.params.attempts_most
+        return record_training(conn, reports, lease_seconds=lease, attempts_most=most, now=now)
+
+    def _gpu(self, conn: Connection, reports: Sequence[WorkReport], now: float) -> None:
         """Starts, ends and costs of renders; before anything is deleted, since a cost is found by its microbatch."""
-        reports = list(reports)
         microbatches.started(
             conn, {one.microbatch: one.at for one in reports if isinstance(one, Started)}, now
         )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from schemas.base import Frozen
+from schemas.finetune import is_caption_list
 from schemas.object_event import ObjectCreated
 from schemas.request import Webhook
 
@@ -30,7 +31,15 @@ class Trigger(Frozen):
             created.bucket == self.bucket
             and key.startswith(self.prefix)
             and key.lower().endswith(self.suffixes)
+            and not is_caption_list(key)
         )
+
+
+def tenant_of_upload(trigger: Trigger, created: ObjectCreated, accepted_for: str) -> str:
+    """Whose upload it is: what lies in a tenant's folder is that tenant's, whoever the rest of the store belongs to."""
+    folder, _, rest = created.key.partition("/")
+    name, slash, _ = rest.partition("/")
+    return name if folder == "tenants" and slash else trigger.tenant or accepted_for
 
 
 def trigger_for(triggers: Sequence[Trigger], created: ObjectCreated) -> Trigger | None:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 GENERATION_REQUESTED = "io.aquatint.generation.requested"  # GenerationRequest
 RECIPE_INVOKED = "io.aquatint.recipe.invoked"  # RecipeInvocation
 OBJECT_CREATED = "io.aquatint.object.created"  # ObjectCreated
+FINETUNE_REQUESTED = "io.aquatint.finetune.requested"  # FinetuneRequest
 
 _EXTENSION = re.compile(r"[a-z0-9]{1,32}")
 _ATTRIBUTES = {

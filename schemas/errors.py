@@ -9,6 +9,8 @@ AquatintError
 │   ├── OutOfRange
 │   ├── Unsupported
 │   ├── BadManifest
+│   ├── BadImage
+│   ├── InputMissing
 │   ├── PromptRefused
 │   ├── AddressRefused
 │   ├── IdempotencyConflict
@@ -118,6 +120,18 @@ class BadManifest(BadInput):
     """The manifest cannot be read."""
 
     code, status = "bad_manifest", 422
+
+
+class BadImage(BadInput):
+    """The picture cannot be used."""
+
+    code, status = "bad_image", 422
+
+
+class InputMissing(BadInput):
+    """A picture or adapter that the request names is not there."""
+
+    code, status = "input_missing", 422
 
 
 class PromptRefused(BadInput):

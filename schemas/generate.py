@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from schemas.cloudevent import GENERATION_REQUESTED, OBJECT_CREATED, RECIPE_INVOKED
+from schemas.cloudevent import FINETUNE_REQUESTED, GENERATION_REQUESTED, OBJECT_CREATED, RECIPE_INVOKED
 from schemas.messages import MESSAGES
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -17,7 +17,7 @@ _CHANNELS: dict[str, tuple[str, str, tuple[str, ...], tuple[str, ...]]] = {
     "events": (
         "/v1/events",
         "CloudEvents 1.0 that ask for pictures or announce uploads: by HTTP, or from a queue. Acknowledged once they are "
-        f"committed. Types: {GENERATION_REQUESTED}, {RECIPE_INVOKED}, {OBJECT_CREATED}.",
+        f"committed. Types: {GENERATION_REQUESTED}, {RECIPE_INVOKED}, {FINETUNE_REQUESTED}, {OBJECT_CREATED}.",
         ("receive",),
         ("cloudevent",),
     ),
@@ -27,9 +27,15 @@ _CHANNELS: dict[str, tuple[str, str, tuple[str, ...], tuple[str, ...]]] = {
         ("send", "receive"),
         ("microbatch",),
     ),
+    "finetunes": (
+        "finetune.{trainer}",
+        "One queue per trainer: the fine-tune it is given, and word that one does not count any more. As work.",
+        ("send", "receive"),
+        ("trainer_message",),
+    ),
     "outcomes": (
         "outcomes",
-        "What workers report. Confirmed by the broker before the work is acknowledged.",
+        "What workers and trainers report. Confirmed by the broker before the work is acknowledged.",
         ("send", "receive"),
         ("report",),
     ),

@@ -8,10 +8,10 @@ import threading
 import time
 from typing import Literal
 
-Kind = Literal["job", "bat", "img", "evt", "dlv", "end", "mb", "wrk"]
+Kind = Literal["job", "bat", "img", "evt", "dlv", "end", "mb", "wrk", "fin", "run", "trn"]
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_ID = re.compile(r"(job|bat|img|evt|dlv|end|mb|wrk)_[0-9a-hjkmnp-tv-z]{26}")
+_ID = re.compile(r"(job|bat|img|evt|dlv|end|mb|wrk|fin|run|trn)_[0-9a-hjkmnp-tv-z]{26}")
 
 
 def uuid7(now_ms: int, entropy: bytes) -> int:
@@ -24,23 +24,6 @@ def uuid7(now_ms: int, entropy: bytes) -> int:
 def encode(kind: Kind, value: int) -> str:
     digits = [_ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5)]
     return f"{kind}_{''.join(digits)}"
-
-
-class _Sequence:
-    """Makes each value larger than the one before, also within a millisecond and when the clock is set back."""
-
-    def __init__(self) -> None:
-        self._lock, self._last = threading.Lock(), 0
-
-    def next(self) -> int:
-        fresh = uuid7(time.time_ns() // 1_000_000, os.urandom(10))
-        with self._lock:
-            # A random step rather than one: a forked child goes on from the same value as its parent.
-            self._last = fresh if fresh > self._last else self._last + int.from_bytes(os.urandom(4), "big") + 1
-            return self._last
-
-
-_sequence = _Sequence()
 
 
 class _Latest:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from schemas.cloudevent import CloudEvent
+from schemas.finetune import FinetuneRequest, TrainerMessage
 from schemas.microbatch import Microbatch
 from schemas.object_event import ObjectCreated
 from schemas.outcome import Report
@@ -21,9 +22,11 @@ MESSAGES: dict[str, TypeAdapter[Any]] = {
     "cloudevent": TypeAdapter(CloudEvent),
     "generation_request": TypeAdapter(GenerationRequest),
     "recipe_invocation": TypeAdapter(RecipeInvocation),
+    "finetune_request": TypeAdapter(FinetuneRequest),
     "object_created": TypeAdapter(ObjectCreated),
     "recipe": TypeAdapter(Recipe),
     "microbatch": TypeAdapter(Microbatch),
+    "trainer_message": TypeAdapter(TrainerMessage),
     "report": TypeAdapter(Report),
     "receipt": TypeAdapter(Receipt),
     "webhook": TypeAdapter(WebhookBody),

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from schemas.base import Frozen
+from schemas.finetune import TrainerBeat, TrainingEnded, TrainingStarted
 from schemas.states import Stage
 from schemas.verdict import Verdict
 
@@ -117,5 +118,8 @@ class Heartbeat(Frozen):
     accepting: bool = True
 
 
-Report = Annotated[Started | Finished | Heartbeat, Field(discriminator="kind")]
+#: What workers say about microbatches, and what trainers say about fine-tunes.
+WorkReport = Started | Finished | Heartbeat
+TrainingReport = TrainerBeat | TrainingStarted | TrainingEnded
+Report = Annotated[WorkReport | TrainingReport, Field(discriminator="kind")]
 Started.model_rebuild()

@@ -13,6 +13,7 @@ from schemas.base import Frozen
 _BY_PREFIX = {
     "extra_forbidden": errors.UnknownField,
     "missing": errors.MissingField,
+    "unsupported": errors.Unsupported,
     "json_": errors.MalformedJson,
     "too_": errors.OutOfRange,
     "string_too_": errors.OutOfRange,
@@ -24,7 +25,7 @@ _BY_PREFIX = {
     "string_pattern": errors.OutOfRange,
     "finite_number": errors.OutOfRange,
 }
-_LIMITS = ("max_length", "min_length", "ge", "le", "gt", "lt", "pattern", "expected")
+_LIMITS = ("limit", "max_length", "min_length", "ge", "le", "gt", "lt", "pattern", "expected")
 
 
 class Problem(Frozen):
@@ -59,8 +60,11 @@ def problem(error: errors.AquatintError) -> Problem:
 def from_validation(invalid: ValidationError, *, row: int | None = None) -> errors.BadInput:
     """The first fault of a pydantic report as one typed error that names field, limit and row."""
     fault = invalid.errors(include_url=False, include_context=True)[0]
-    kind = next((error for prefix, error in _BY_PREFIX.items() if fault["type"].startswith(prefix)), errors.WrongType)
+    kind = next(
+        (error for prefix, error in _BY_PREFIX.items() if fault["type"].startswith(prefix)), errors.WrongType
+    )
     context = fault.get("ctx") or {}
     limit = next((context[name] for name in _LIMITS if name in context), None)
-    field = ".".join(str(part) for part in fault["loc"]) or None
+    # A fault in how two fields go together names the one to change, which need not be where it was noticed.
+    field = context.get("field") or ".".join(str(part) for part in fault["loc"]) or None
     return kind(fault["msg"].removeprefix("Value error, "), field=field, limit=limit, row=row)

@@ -18,6 +18,15 @@ class RenderedWith(Frozen):
     device: str
 
 
+class UsedFile(Frozen):
+    """A file that went into the picture, and where it lies in the tenant's results store."""
+
+    #: Its field in the request: "image", "mask", "control.0.image" or "adapters.0".
+    field: str
+    key: str
+    sha256: str
+
+
 class Receipt(Frozen):
     """Written under `receipts/{digest[:2]}/{digest}.json`, before the outcome is reported.
 
@@ -25,9 +34,11 @@ class Receipt(Frozen):
     the same receipt.
     """
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
     digest: str
     spec: RenderSpec
+    inputs: tuple[UsedFile, ...] = ()
+    adapters: tuple[UsedFile, ...] = ()
     image_key: str
     image_sha256: str
     image_bytes: int

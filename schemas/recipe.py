@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from schemas.base import Frozen
 from schemas.errors import MissingField, OutOfRange, UnknownField
-from schemas.request import MAX_PROMPT_CHARS
+from schemas.request import MAX_PROMPT_CHARS, Adapter
 
 _SLOT = re.compile(r"\{([a-z][a-z0-9_]{0,31})\}")
 
@@ -49,6 +49,8 @@ class Recipe(Frozen):
     model: str | None = None
     steps: int | None = None
     guidance: float | None = None
+    #: A brand's look, on every picture of this recipe unless the row names others.
+    adapters: tuple[Adapter, ...] = Field((), max_length=4)
 
     @model_validator(mode="after")
     def _known_slots(self) -> Recipe:

@@ -6,9 +6,11 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from schemas.base import Frozen
+from schemas.input_reference import Reference
 from schemas.states import Lane
 
 MAX_PROMPT_CHARS = 2000
@@ -56,10 +58,18 @@ Text = Annotated[str, Field(max_length=MAX_PROMPT_CHARS), AfterValidator(_clean_
 Size = Annotated[str, AfterValidator(_checked_size)]
 Moment = Annotated[datetime, AfterValidator(_aware)]
 Format = Literal["png", "jpeg", "webp"]
+#: Lines that the picture follows: the outlines of a picture, or somebody's own drawing.
+ControlKind = Literal["edges", "sketch"]
 
 #: Events of webhooks that a request may ask for.
 WebhookEvent = Literal[
-    "job.completed", "job.progress", "batch.completed", "batch.progress", "image.rendered", "image.blocked", "image.failed"
+    "job.completed",
+    "job.progress",
+    "batch.completed",
+    "batch.progress",
+    "image.rendered",
+    "image.blocked",
+    "image.failed",
 ]
 
 
@@ -75,7 +85,9 @@ class Output(Frozen):
     @field_validator("key")
     @classmethod
     def _safe_key(cls, value: str | None) -> str | None:
-        if value is not None and (value.startswith("/") or "\\" in value or any(p in ("", ".", "..") for p in value.split("/"))):
+        if value is not None and (
+            value.startswith("/") or "\\" in value or any(p in ("", ".", "..") for p in value.split("/"))
+        ):
             raise ValueError("a key is a relative path without empty, '.' or '..' parts")
         if value is not None and any(char < " " or char == "\x7f" for char in value):
             raise ValueError("a key holds no control characters")
@@ -102,18 +114,35 @@ class Adapter(Frozen):
     weight: float = Field(1.0, ge=-2, le=2)
 
 
+class Control(Frozen):
+    """A picture whose lines the new one follows."""
+
+    kind: ControlKind
+    image: Reference
+    #: 0 leaves it out, 1 follows it as the model was trained to, 2 twice as hard.
+    weight: float = Field(1.0, ge=0, le=2)
+
+
 class GenerationRequest(Frozen):
     """One request: `n` pictures of one prompt at each of its sizes."""
 
     prompt: Annotated[Text, Field(min_length=1)]
     negative_prompt: Text = ""
     n: int = Field(1, ge=1, le=64)
-    size: Annotated[tuple[Size, ...], BeforeValidator(_sizes), Field(min_length=1, max_length=16)] | None = None
+    size: Annotated[tuple[Size, ...], BeforeValidator(_sizes), Field(min_length=1, max_length=16)] | None = (
+        None
+    )
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
     steps: int | None = Field(None, ge=1, le=100)
     guidance: float | None = Field(None, ge=0, le=30)
     model: str | None = Field(None, pattern=_NAME)
     adapters: tuple[Adapter, ...] = Field((), max_length=4)
+    #: The picture to start from, and where to paint it anew: white is painted, black is kept.
+    image: Reference | None = None
+    mask: Reference | None = None
+    #: How far from `image` the result may go: 1 is as far as without it.
+    strength: float | None = Field(None, gt=0, le=1)
+    control: tuple[Control, ...] = Field((), max_length=4)
     output: Output = Output()
     policy: str | None = Field(None, pattern=_NAME)
     lane: Lane = Lane.INTERACTIVE
@@ -121,6 +150,25 @@ class GenerationRequest(Frozen):
     finish_by: Moment | None = None
     webhook: Webhook | None = None
     metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
+
+    @field_validator("mask", "strength")
+    @classmethod
+    def _with_an_image(cls, value: Any, info: ValidationInfo) -> Any:
+        # An image that is itself at fault is missing from `data`, and its own fault is told first.
+        if value is not None and "image" in info.data and info.data["image"] is None:
+            raise PydanticCustomError(
+                "missing_image",
+                "{name} needs the image that it is about",
+                {"name": info.field_name, "field": "image"},
+            )
+        return value
+
+    @field_validator("adapters")
+    @classmethod
+    def _each_once(cls, value: tuple[Adapter, ...]) -> tuple[Adapter, ...]:
+        if len({one.name for one in value}) < len(value):
+            raise ValueError("an adapter is named once, with its weight")
+        return value
 
     @field_validator("metadata")
     @classmethod
@@ -133,7 +181,9 @@ class GenerationRequest(Frozen):
     def _not_too_many(self) -> GenerationRequest:
         images = self.n * len(self.size or ("",))
         if images > MAX_IMAGES_PER_REQUEST:
-            raise ValueError(f"{images} images in one request, at most {MAX_IMAGES_PER_REQUEST}: send a manifest")
+            raise ValueError(
+                f"{images} images in one request, at most {MAX_IMAGES_PER_REQUEST}: send a manifest"
+            )
         return self
 
 

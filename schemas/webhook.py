@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from schemas.base import Frozen
+from schemas.finetune import FinetuneSummary
 from schemas.outcome import Failure
 from schemas.states import ImageState, JobState
 from schemas.verdict import Decision
@@ -99,10 +100,21 @@ class ImageEnded(Frozen):
     data: ImageEvent
 
 
+class FinetuneCompleted(Frozen):
+    """It has ended: completed, failed or canceled, as `data.state` says."""
+
+    type: Literal["finetune.completed"]
+    timestamp: datetime
+    data: FinetuneSummary
+
+
 class EndpointEvent(Frozen):
     type: Literal["endpoint.disabled"]
     timestamp: datetime
     data: EndpointDisabled
 
 
-WebhookBody = Annotated[JobCompleted | BatchCompleted | ImageEnded | EndpointEvent, Field(discriminator="type")]
+WebhookBody = Annotated[
+    JobCompleted | BatchCompleted | ImageEnded | FinetuneCompleted | EndpointEvent,
+    Field(discriminator="type"),
+]

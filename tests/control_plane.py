@@ -13,6 +13,7 @@ from handlers.releaser import Releaser
 from schemas.errors import QueueMissing, QueueUnavailable
 from schemas.microbatch import ImageTask, Microbatch
 from schemas.model_offer import ModelOffer
+from schemas.object_keys import image_key, receipt_key
 from schemas.outcome import (
     Failure,
     Finished,
@@ -26,7 +27,6 @@ from schemas.outcome import (
     Started,
     Stored,
 )
-from schemas.render_spec import image_key, receipt_key
 from schemas.request import GenerationRequest
 from schemas.states import Stage
 from schemas.verdict import Decision, Verdict

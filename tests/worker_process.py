@@ -14,11 +14,10 @@ from typing import Any
 
 from microbatches import MODEL, MODEL_DIGEST, allow, open_folder
 
-from schemas.microbatch import ImageTask
 from storage.broker.connection import BrokerSettings
 from workers.main import WorkerConfig, run_worker
 from workers.null_renderer import NullRenderer
-from workers.ports import NotRendered, OnStep, Pixels
+from workers.ports import NotRendered, OnStep, Pixels, Work
 from workers.worker import WorkerSettings
 
 ROOT = Path(__file__).parents[1]
@@ -32,14 +31,14 @@ class PoisonRenderer(NullRenderer):
         self.deadly_seed, self.hanging_seed = deadly_seed, hanging_seed
 
     def render(
-        self, tasks: Sequence[ImageTask], *, on_step: OnStep, cancelled: Callable[[], bool]
+        self, works: Sequence[Work], *, on_step: OnStep, cancelled: Callable[[], bool]
     ) -> list[Pixels | NotRendered]:
-        seeds = [task.spec.seed for task in tasks]
+        seeds = [work.task.spec.seed for work in works]
         if self.deadly_seed in seeds:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.hanging_seed in seeds:
             time.sleep(3600)
-        return super().render(tasks, on_step=on_step, cancelled=cancelled)
+        return super().render(works, on_step=on_step, cancelled=cancelled)
 
 
 def start_worker(broker: BrokerSettings, folder: Path, **options: Any) -> subprocess.Popen[bytes]:

@@ -17,8 +17,9 @@ MEDIA_TYPES: dict[Format, str] = {"png": "image/png", "jpeg": "image/jpeg", "web
 EXTENSIONS: dict[Format, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 DEFAULT_QUALITY = 90
 
-#: IPTC NewsCodes: created wholly by a trained model.
+#: IPTC NewsCodes: created wholly by a trained model, or out of somebody's picture by one.
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+COMPOSITE_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
 #: Characters; a JPEG segment holds 64 KB, and readers give up earlier.
 MAX_ALT = 2000
@@ -32,9 +33,14 @@ class Encoded:
     media_type: str
 
 
-def encode_image(pixels: Pixels, *, format: Format, quality: int | None, alt: str, lang: str) -> Encoded:
-    """The same input always gives the same bytes: nothing in them tells time, place or job."""
-    picture, file, xmp = Image.fromarray(pixels, "RGB"), io.BytesIO(), xmp_packet(alt, lang)
+def encode_image(
+    pixels: Pixels, *, format: Format, quality: int | None, alt: str, lang: str, composite: bool = False
+) -> Encoded:
+    """The same input always gives the same bytes: nothing in them tells time, place or job.
+
+    `composite` says that it was made out of another picture.
+    """
+    picture, file, xmp = Image.fromarray(pixels, "RGB"), io.BytesIO(), xmp_packet(alt, lang, composite)
     if format == "png":
         info = PngInfo()
         info.add_itxt("XML:com.adobe.xmp", xmp.decode())
@@ -47,15 +53,16 @@ def encode_image(pixels: Pixels, *, format: Format, quality: int | None, alt: st
     return Encoded(data=file.getvalue(), media_type=MEDIA_TYPES[format])
 
 
-def xmp_packet(alt: str, lang: str) -> bytes:
+def xmp_packet(alt: str, lang: str, composite: bool = False) -> bytes:
     """An XMP packet (ISO 16684-1) with the IPTC digital source type, and the alt text when there is one."""
+    source = COMPOSITE_SOURCE_TYPE if composite else DIGITAL_SOURCE_TYPE
     alternative = _language_alternative("Iptc4xmpCore:AltTextAccessibility", alt, lang) if alt else ""
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
         '<rdf:Description rdf:about="" xmlns:Iptc4xmpCore="http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/"'
         ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">'
-        f"<Iptc4xmpExt:DigitalSourceType>{DIGITAL_SOURCE_TYPE}</Iptc4xmpExt:DigitalSourceType>"
+        f"<Iptc4xmpExt:DigitalSourceType>{source}</Iptc4xmpExt:DigitalSourceType>"
         f'{alternative}</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
     ).encode()
 

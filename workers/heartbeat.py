@@ -7,13 +7,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-import structlog
-
 from schemas.outcome import Heartbeat
 from workers.gpu import Gpu
 from workers.ports import Reporter
-
-log = structlog.get_logger(__name__)
+from workers.ticker import Ticker
 
 
 class Held:
@@ -46,7 +43,7 @@ class Held:
             return tuple(self._ids)
 
 
-class Pulse:
+class Pulse(Ticker):
     """A thread that reports a `Heartbeat` at once, every `seconds`, and whenever `accepting` changes."""
 
     def __init__(
@@ -65,23 +62,8 @@ class Pulse:
     ) -> None:
         self._worker, self._pool, self._queue, self._models = worker, pool, queue, dict(models)
         self._reporter, self._gpu, self._held, self._accepting = reporter, gpu, held, accepting
-        self._seconds, self._clock = seconds, clock
-        self._closed = False
-        self._due = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def beat_now(self) -> None:
-        """Safe in a signal handler of a thread that does nothing else with this pulse."""
-        self._due.set()
-
-    def close(self) -> None:
-        """Ends the thread after a last heartbeat."""
-        self._closed = True
-        self._due.set()
-        self._thread.join()
+        self._clock = clock
+        super().__init__(self.beat, seconds=seconds)
 
     def beat(self) -> Heartbeat:
         heartbeat = Heartbeat(
@@ -96,16 +78,3 @@ class Pulse:
         )
         self._reporter.report(heartbeat)
         return heartbeat
-
-    def _run(self) -> None:
-        while True:
-            self._due.clear()
-            last = self._closed
-            try:
-                self.beat()
-            except Exception as error:
-                # A missed beat costs nothing until the third.
-                log.warning("worker.heartbeat_not_sent", error=type(error).__name__)
-            if last:
-                return
-            self._due.wait(self._seconds)

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from models.adapters import ADAPTER_FILE, Adapter
+from models.errors import AdapterMismatch
 from schemas.microbatch import ImageTask
 from schemas.receipt import RenderedWith
-from workers.ports import NotRendered, OnStep, Pixels
+from workers.ports import NotRendered, OnStep, Pixels, Work
 
 
 class NullRenderer:
@@ -26,15 +28,18 @@ class NullRenderer:
     def rendered_with(self) -> RenderedWith:
         return RenderedWith(aquatint="0", runtime="null", precision="none", device="none")
 
+    def read_adapter(self, model: str, description: bytes, weights: bytes) -> Adapter:  # noqa: ARG002  (of no use to it)
+        raise AdapterMismatch(ADAPTER_FILE, f"{model} takes no adapters")
+
     def render(
-        self, tasks: Sequence[ImageTask], *, on_step: OnStep, cancelled: Callable[[], bool]
+        self, works: Sequence[Work], *, on_step: OnStep, cancelled: Callable[[], bool]
     ) -> list[Pixels | NotRendered]:
         """Takes `seconds` altogether, in steps of at most 10 ms."""
         until = time.monotonic() + self._seconds
         while not cancelled() and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, 0.01))
             on_step(0, 0)
-        return [NotRendered(reason="shutdown") if cancelled() else pattern(task) for task in tasks]
+        return [NotRendered(reason="shutdown") if cancelled() else pattern(work.task) for work in works]
 
 
 def pattern(task: ImageTask) -> Pixels:

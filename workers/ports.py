@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from models.adapters import Adapter
 from schemas.microbatch import ImageTask
 from schemas.outcome import Failure, Report
 from schemas.receipt import RenderedWith
@@ -22,6 +23,9 @@ from workers.stop import Stop
 
 #: (height, width, 3), RGB.
 Pixels = npt.NDArray[np.uint8]
+
+#: (height, width); 255 is painted anew, 0 kept.
+Mask = npt.NDArray[np.uint8]
 
 #: Called after each denoising step with (index of the image, steps done).
 OnStep = Callable[[int, int], None]
@@ -40,6 +44,24 @@ class NotRendered:
     reason: Literal["shutdown", "worker_fault"]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fetched:
+    """What a spec names by digest, ready to use: pictures at the image's size, the rest in the spec's order."""
+
+    image: Pixels | None = None
+    mask: Mask | None = None
+    control: tuple[Pixels, ...] = ()
+    adapters: tuple[Adapter, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Work:
+    """One image to be drawn, with all that it takes."""
+
+    task: ImageTask
+    fetched: Fetched = Fetched()
+
+
 class Renderer(Protocol):
     """Draws pictures."""
 
@@ -50,13 +72,20 @@ class Renderer(Protocol):
     @property
     def rendered_with(self) -> RenderedWith: ...
 
+    def read_adapter(self, model: str, description: bytes, weights: bytes) -> Adapter:
+        """An adapter of one of its models, from the bytes of its two files; raises AdapterUnusable."""
+
     def render(
-        self, tasks: Sequence[ImageTask], *, on_step: OnStep, cancelled: Callable[[], bool]
+        self, works: Sequence[Work], *, on_step: OnStep, cancelled: Callable[[], bool]
     ) -> Sequence[Pixels | Failure | NotRendered]:
-        """One result for each task, in their order; asks `cancelled` between steps.
+        """One result for each work, in their order; asks `cancelled` between steps.
 
         An exception says nothing about the single image: the images are then tried one by one.
         """
+
+
+#: All that an image takes beyond its spec.
+Fetch = Callable[[ImageTask], Fetched]
 
 
 class Reporter(Protocol):
@@ -81,6 +110,8 @@ class Ports:
     """Everything `render_microbatch` works with."""
 
     renderer: Renderer
+    #: Reads what a spec names by digest; raises the errors of `workers.fetch`.
+    fetch: Fetch
     screen: OutputScreen
     stores: Stores
     reporter: Reporter

@@ -9,14 +9,15 @@ from typing import Literal
 import numpy as np
 import structlog
 
-from schemas.errors import AquatintError, Temporary
+from schemas.errors import Temporary
 from schemas.microbatch import ImageTask, Microbatch
 from schemas.outcome import Failure, Finished, ImageBlocked, ImageFailed, ImageReturned, Outcome, Started
 from schemas.states import Stage
 from schemas.verdict import Decision, Verdict
 from workers import shelf
 from workers.encode import encode_image
-from workers.ports import NotRendered, OutputScreen, Pixels, Ports
+from workers.failures import failure_of
+from workers.ports import NotRendered, OutputScreen, Pixels, Ports, Work
 
 Reason = Literal["stale", "shutdown", "redelivered", "worker_fault"]
 Result = Pixels | Failure | NotRendered
@@ -36,7 +37,8 @@ def render_microbatch(
     refusal = _refusal(microbatch, redelivered, now())
     found = list(ports.io.map(partial(_find, ports, refusal), microbatch.images))
     missing = [task for task, outcome in zip(microbatch.images, found, strict=True) if outcome is None]
-    drawn = _draw(microbatch, missing, ports, now) if missing else []
+    fetched = list(ports.io.map(partial(_fetch, ports), missing))
+    drawn = _draw(microbatch, fetched, ports, now)
     verdicts = _screen(missing, drawn, ports.screen)
     fresh = list(ports.io.map(partial(_finish, ports), missing, drawn, verdicts))
     made = {outcome.image: outcome for outcome in [*(each for each in found if each is not None), *fresh]}
@@ -70,40 +72,68 @@ def _find(ports: Ports, refusal: Reason | None, task: ImageTask) -> Outcome | No
     return found if found is not None or refusal is None else _returned(task, refusal)
 
 
+def _fetch(ports: Ports, task: ImageTask) -> Work | Failure | NotRendered:
+    """What the image takes beyond words, beside the GPU; one that cannot be had is this image's failure alone."""
+    spec = task.spec
+    if ports.renderer.models.get(spec.model) != spec.model_digest:
+        # Another worker may have this version: the fault is in who it was sent to.
+        return NotRendered(reason="worker_fault")
+    try:
+        return Work(task=task, fetched=ports.fetch(task))
+    except Temporary:
+        return NotRendered(reason="worker_fault")
+    except Exception as error:
+        log.warning("worker.input_not_fetched", image=task.image, job=task.job, error=type(error).__name__)
+        return failure_of(Stage.FETCH, error)
+
+
 def _draw(
-    microbatch: Microbatch, tasks: list[ImageTask], ports: Ports, now: Callable[[], float]
+    microbatch: Microbatch,
+    fetched: Sequence[Work | Failure | NotRendered],
+    ports: Ports,
+    now: Callable[[], float],
+) -> list[Result]:
+    """A result for each, in their order; the GPU sees only what is complete."""
+    works = [one for one in fetched if isinstance(one, Work)]
+    drawn = iter(_on_gpu(microbatch, works, ports, now) if works else ())
+    return [next(drawn) if isinstance(one, Work) else one for one in fetched]
+
+
+def _on_gpu(
+    microbatch: Microbatch, works: list[Work], ports: Ports, now: Callable[[], float]
 ) -> Sequence[Result]:
     with ports.gpu.turn():
         if ports.stop.stopping.is_set():
-            return [NotRendered(reason="shutdown")] * len(tasks)
+            return [NotRendered(reason="shutdown")] * len(works)
         # Confirmed before the GPU is touched: whatever dies after this is a suspect, whatever dies before is not.
         ports.reporter.report(
             Started(
                 worker=microbatch.worker, microbatch=microbatch.id, at=now(), gpu_done=ports.gpu.take_done()
             )
         )
-        with ports.gpu.rendering(microbatch, len(tasks)):
-            return _render(tasks, ports)
+        with ports.gpu.rendering(microbatch, len(works)):
+            return _render(works, ports)
 
 
-def _render(tasks: list[ImageTask], ports: Ports) -> list[Result]:
+def _render(works: list[Work], ports: Ports) -> list[Result]:
     try:
         results = list(
             ports.renderer.render(
-                tasks,
+                works,
                 on_step=lambda _index, _step: ports.gpu.watchdog.alive(),
                 cancelled=ports.stop.hurry.is_set,
             )
         )
-        if len(results) != len(tasks):
+        if len(results) != len(works):
             raise RuntimeError("the renderer gave another number of results than it got tasks")
-        return [_checked(task, result) for task, result in zip(tasks, results, strict=True)]
+        return [_checked(work.task, result) for work, result in zip(works, results, strict=True)]
     except Exception as error:
-        log.warning("worker.render_failed", images=[task.image for task in tasks], error=type(error).__name__)
-        if len(tasks) == 1:
+        images = [work.task.image for work in works]
+        log.warning("worker.render_failed", images=images, error=type(error).__name__)
+        if len(works) == 1:
             return [failure_of(Stage.GENERATE, error)]
     # One bad image must not take its neighbours; a batch that was too large for the memory fits in parts.
-    return [result for task in tasks for result in _render([task], ports)]
+    return [result for work in works for result in _render([work], ports)]
 
 
 def _checked(task: ImageTask, result: Result) -> Result:
@@ -167,7 +197,14 @@ def _finish(ports: Ports, task: ImageTask, result: Result, verdict: Verdict | Fa
         return ImageBlocked(image=task.image, digest=task.digest, verdict=verdict)
     spec = task.spec
     try:
-        encoded = encode_image(result, format=spec.format, quality=spec.quality, alt=task.alt, lang=task.lang)
+        encoded = encode_image(
+            result,
+            format=spec.format,
+            quality=spec.quality,
+            alt=task.alt,
+            lang=task.lang,
+            composite=spec.image is not None,
+        )
         return shelf.put(task, encoded, verdict, ports.renderer.rendered_with, ports.stores(task.tenant))
     except Exception as error:
         name = type(error).__name__
@@ -175,15 +212,6 @@ def _finish(ports: Ports, task: ImageTask, result: Result, verdict: Verdict | Fa
             "worker.image_not_stored", image=task.image, job=task.job, trace=task.traceparent, error=name
         )
         return _failed(task, failure_of(Stage.STORE, error))
-
-
-def failure_of(stage: Stage, error: Exception) -> Failure:
-    """An exception in the words of an outcome. The text of a foreign one stays here: it may quote a prompt or a link."""
-    if isinstance(error, AquatintError):
-        return Failure(stage=stage, code=error.code, detail=error.detail, retryable=error.retryable)
-    return Failure(
-        stage=stage, code=f"{stage}_error", detail=type(error).__name__, retryable=stage is Stage.SCREEN
-    )
 
 
 def _failed(task: ImageTask, failure: Failure) -> ImageFailed:

@@ -9,12 +9,13 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from models.adapters import ADAPTER_FILE
 from schemas.canonical import canonical
 from schemas.errors import ObjectMissing, Temporary, Unsupported
 from schemas.microbatch import ImageTask
+from schemas.object_keys import RESERVED_PREFIXES, adapter_key, image_key, input_key, receipt_key
 from schemas.outcome import ImageRendered, Stored
-from schemas.receipt import Receipt, RenderedWith
-from schemas.render_spec import image_key, receipt_key
+from schemas.receipt import Receipt, RenderedWith, UsedFile
 from schemas.verdict import Verdict
 from storage.objects.store import ObjectStore
 from workers.encode import EXTENSIONS, Encoded
@@ -23,9 +24,6 @@ Result = TypeVar("Result")
 
 #: Seconds before each repetition of a store call that failed for the moment.
 RETRY_DELAYS = (0.2, 0.6, 1.8)
-
-#: Where only pictures and receipts named by digest, batch results and other tenants' objects, may lie: no customer's copy is written there.
-RESERVED_PREFIXES = ("images/", "receipts/", "batches/", "tenants/")
 
 
 def find(task: ImageTask, store: ObjectStore) -> ImageRendered | None:
@@ -54,6 +52,14 @@ def put(
     receipt = Receipt(
         digest=task.digest,
         spec=task.spec,
+        inputs=tuple(
+            UsedFile(field=field, key=input_key(sha256), sha256=sha256)
+            for field, sha256 in task.spec.inputs.items()
+        ),
+        adapters=tuple(
+            UsedFile(field=f"adapters.{place}", key=adapter_key(one.digest, ADAPTER_FILE), sha256=one.digest)
+            for place, one in enumerate(task.spec.adapters)
+        ),
         image_key=key,
         image_sha256=hashlib.sha256(encoded.data).hexdigest(),
         image_bytes=len(encoded.data),

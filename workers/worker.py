@@ -15,6 +15,7 @@ import structlog
 
 from schemas.microbatch import Microbatch
 from schemas.outcome import Finished
+from workers.fetch import Fetcher
 from workers.gpu import Gpu
 from workers.heartbeat import Held, Pulse
 from workers.ports import OutputScreen, Ports, Renderer, Reporter, Stores
@@ -67,6 +68,7 @@ class Worker:
         self._io = ThreadPoolExecutor(settings.io_threads, thread_name_prefix="images")
         self.ports = Ports(
             renderer=renderer,
+            fetch=Fetcher(stores, renderer).fetch,
             screen=screen,
             stores=stores,
             reporter=reporter,

@@ -7,14 +7,15 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
-from handlers.api import canceling, looking, notifying, operating, submitting
-from handlers.api.metrics import Observed, OutboxAge
+from handlers.api import canceling, finetuning, looking, notifying, operating, sending_inputs, submitting
+from handlers.api.metrics import FinetunesByState, Observed, OutboxAge
 from handlers.api.ports import ApiDeps
 from handlers.api.problems import MEDIA_TYPE, answer_with_problems
 from schemas.cloudevent import CloudEvent
+from schemas.finetune import FinetuneRequest
 from schemas.problem import Problem
 from schemas.request import GenerationRequest
-from schemas.webhook import BatchCompleted, EndpointEvent, ImageEnded, JobCompleted
+from schemas.webhook import BatchCompleted, EndpointEvent, FinetuneCompleted, ImageEnded, JobCompleted
 
 VERSION = "1"
 
@@ -30,6 +31,7 @@ def make_api(deps: ApiDeps) -> FastAPI:
     app.state.deps = deps
     app.add_middleware(Observed, registry=deps.metrics)
     deps.metrics.register(OutboxAge(deps.ledger, deps.clock))
+    deps.metrics.register(FinetunesByState(deps.ledger))
     return app
 
 
@@ -45,7 +47,7 @@ def describe_api() -> FastAPI:
         responses=_PROBLEMS,
     )
     answer_with_problems(app)
-    for module in (submitting, looking, canceling, notifying, operating):
+    for module in (submitting, sending_inputs, looking, canceling, finetuning, notifying, operating):
         app.include_router(module.routes)
     _describe_webhooks(app)
     _describe_bodies(app)
@@ -64,6 +66,9 @@ def _describe_webhooks(app: FastAPI) -> None:
     def image_ended(body: ImageEnded) -> None:
         """`image.rendered`, `image.blocked` and `image.failed`."""
 
+    def finetune_completed(body: FinetuneCompleted) -> None:
+        """`finetune.completed`: it has ended, well or not, as `data.state` says."""
+
     def endpoint_disabled(body: EndpointEvent) -> None:
         """`endpoint.disabled`: nothing more is sent to another endpoint of yours."""
 
@@ -71,6 +76,7 @@ def _describe_webhooks(app: FastAPI) -> None:
     app.webhooks.post("job", status_code=204, responses=gone)(job_completed)
     app.webhooks.post("batch", status_code=204, responses=gone)(batch_completed)
     app.webhooks.post("image", status_code=204, responses=gone)(image_ended)
+    app.webhooks.post("finetune", status_code=204, responses=gone)(finetune_completed)
     app.webhooks.post("endpoint", status_code=204, responses=gone)(endpoint_disabled)
 
 
@@ -80,7 +86,8 @@ def _describe_bodies(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         document = generated()
-        models = [(GenerationRequest, "validation"), (CloudEvent, "validation"), (Problem, "serialization")]
+        bodies = [(one, "validation") for one in (GenerationRequest, FinetuneRequest, CloudEvent)]
+        models = [*bodies, (Problem, "serialization")]
         _, schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
         components = document.setdefault("components", {})
         components["schemas"] = dict(sorted({**components.get("schemas", {}), **schemas["$defs"]}.items()))

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from handlers.api.ports import Transactions
 from handlers.api.problems import problem_response
 from schemas.errors import AquatintError
-from storage.ledger import deliveries
+from storage.ledger import deliveries, finetunes
 
 _log = structlog.get_logger(__name__)
 
@@ -53,7 +53,7 @@ class Observed:
                     scope, receive, watch
                 )
         route = getattr(scope.get("route"), "path", "unknown")
-        method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST") else "other"
+        method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "DELETE") else "other"
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(time.monotonic() - began)
 
@@ -81,6 +81,30 @@ class OutboxAge(Collector):
         return GaugeMetricFamily(
             "outbox_oldest_pending_seconds", "How long the longest due webhook has been due."
         )
+
+
+class FinetunesByState(Collector):
+    """How many fine-tunes stand in each state, read from the ledger when metrics are asked for."""
+
+    def __init__(self, ledger: Transactions) -> None:
+        self._ledger = ledger
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        yield self._family()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = self._family()
+        try:
+            with self._ledger.read() as conn:
+                counts = finetunes.by_state(conn)
+        except AquatintError:
+            return  # as above
+        for state in ("queued", "released", "running", "completed", "failed", "canceled"):
+            family.add_metric([state], counts.get(state, 0))
+        yield family
+
+    def _family(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily("finetunes", "Fine-tunes by state.", labels=["state"])
 
 
 def _report(error: Exception) -> None:

@@ -12,6 +12,8 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection
 
 from schemas.cloudevent import CloudEvent
+from schemas.errors import Unsupported
+from schemas.input_image import InputImage
 from schemas.object_event import ObjectCreated
 from storage.objects.signed_link import LinkSigner
 from storage.objects.store import ObjectStore
@@ -27,7 +29,7 @@ class Accepted(Protocol):
     def id(self) -> str | None: ...
 
     @property
-    def kind(self) -> Literal["job", "batch", "ignored"]: ...
+    def kind(self) -> Literal["job", "batch", "finetune", "ignored"]: ...
 
     @property
     def duplicate(self) -> bool: ...
@@ -57,12 +59,18 @@ class ReadinessCheck:
     check: Callable[[], None]
 
 
+def _no_inputs(_tenant: str, _data: bytes) -> InputImage:
+    raise Unsupported("pictures are not taken in here")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ApiDeps:
     """The ports of the API."""
 
     ledger: Transactions
     intake: Intake
+    #: Keeps the bytes of a picture for a tenant; raises BadImage. Durable when it returns.
+    take_input: Callable[[str, bytes], InputImage] = _no_inputs
     #: Where a tenant's pictures are; links to them go into answers.
     results: Callable[[str], ObjectStore]
     metrics: CollectorRegistry

@@ -9,31 +9,40 @@ from fastapi import Depends, Request
 from starlette.requests import ClientDisconnect
 
 from schemas.errors import BadInput, BodyTooLarge, WrongMediaType
+from schemas.input_image import INPUT_MEDIA_TYPES, MAX_INPUT_BYTES
 
 MAX_BODY_BYTES = 1_000_000
 
 
 async def read_body(request: Request) -> bytes:
     """The whole body; BodyTooLarge as soon as it passes the limit, whatever its content-length claims."""
+    return await _read_within(request, MAX_BODY_BYTES)
+
+
+async def read_picture(request: Request) -> bytes:
+    """The bytes of a picture, within their own limit; WrongMediaType before a byte is read of anything else."""
+    if not media_type(request).startswith("image/"):
+        raise WrongMediaType("send image/*", field="content-type", limit=list(INPUT_MEDIA_TYPES))
+    return await _read_within(request, MAX_INPUT_BYTES)
+
+
+async def _read_within(request: Request, limit: int) -> bytes:
     announced = request.headers.get("content-length", "")
-    if (
-        announced.isascii()
-        and announced.isdigit()
-        and (len(announced) > 15 or int(announced) > MAX_BODY_BYTES)
-    ):
-        raise BodyTooLarge(limit=MAX_BODY_BYTES)
+    if announced.isascii() and announced.isdigit() and (len(announced) > 15 or int(announced) > limit):
+        raise BodyTooLarge(limit=limit)
     body = bytearray()
     try:
         async for part in request.stream():
             body += part
-            if len(body) > MAX_BODY_BYTES:
-                raise BodyTooLarge(limit=MAX_BODY_BYTES)
+            if len(body) > limit:
+                raise BodyTooLarge(limit=limit)
     except ClientDisconnect as gone:
         raise BadInput("the request ended before its body did") from gone
     return bytes(body)
 
 
 Body = Annotated[bytes, Depends(read_body)]
+Picture = Annotated[bytes, Depends(read_picture)]
 
 
 def media_type(request: Request) -> str:

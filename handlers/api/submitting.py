@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 from urllib.parse import unquote
 
@@ -12,47 +11,39 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from handlers.api.caller import DEFAULT_TENANT, Deps, Tenant, bearer_token, require_notification_token
+from handlers.api.once import HEADER as IDEMPOTENCY_KEY
+from handlers.api.once import answer_once
 from handlers.api.ports import Accepted, ApiDeps
 from handlers.api.request_body import Body, media_type, require_media_type
 from handlers.api.trace import continue_trace, new_traceparent
 from handlers.api.views import AcceptedView, NotificationView
 from schemas.cloudevent import GENERATION_REQUESTED, OBJECT_CREATED, CloudEvent
 from schemas.errors import MalformedJson, OutOfRange, Unsupported, WrongMediaType
-from schemas.ids import new_id
 from schemas.problem import from_validation
 from schemas.request import GenerationRequest
 from schemas.s3_notification import read_notification
-from storage.ledger import idempotency
-from storage.ledger.idempotency import Fresh, Replay, Scope
 
 #: `source` of the events that requests become.
 SOURCE = "/v1/jobs"
 STRUCTURED = "application/cloudevents+json"
 
 _POLL_SECONDS = "1"
-_KEY = re.compile(r'"([\x20-\x21\x23-\x5b\x5d-\x7e]{1,255})"|([!#-~]{1,255})')
+#: Where to look for what an event became.
+_PLACES = {"job": "jobs", "batch": "batches", "finetune": "finetunes"}
 
 routes = APIRouter()
 
 
-def _body_of(schema: str, *media_types: str) -> dict[str, Any]:
+def body_of(schema: str, *media_types: str) -> dict[str, Any]:
     content = {kind: {"schema": {"$ref": f"#/components/schemas/{schema}"}} for kind in media_types}
     return {"requestBody": {"required": True, "content": content}}
-
-
-_IDEMPOTENCY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "schema": {"type": "string", "maxLength": 255},
-    "description": "A repeat with the same key and body within 24 hours gets the first answer again.",
-}
 
 
 @routes.post(
     "/v1/jobs",
     status_code=202,
     response_model=AcceptedView,
-    openapi_extra=_body_of("GenerationRequest", "application/json") | {"parameters": [_IDEMPOTENCY]},
+    openapi_extra=body_of("GenerationRequest", "application/json") | {"parameters": [IDEMPOTENCY_KEY]},
 )
 def submit_job(request: Request, body: Body, tenant: Tenant, deps: Deps) -> Response:
     """Ask for pictures. The answer comes when the request is kept safe, long before the pictures are made."""
@@ -61,37 +52,9 @@ def submit_job(request: Request, body: Body, tenant: Tenant, deps: Deps) -> Resp
         wanted = GenerationRequest.model_validate_json(body)
     except ValidationError as invalid:
         raise from_validation(invalid) from None
-    key = request.headers.get("idempotency-key")
-    if key is None:
-        return _submit(request, deps, tenant, wanted, new_id("evt"))
-    return _submit_once(
-        request, deps, tenant, wanted, Scope(tenant=tenant, route=SOURCE, key=_parsed(key)), body
+    return answer_once(
+        request, deps, tenant, SOURCE, body, lambda id: _submit(request, deps, tenant, wanted, id)
     )
-
-
-def _submit_once(
-    request: Request, deps: ApiDeps, tenant: str, wanted: GenerationRequest, scope: Scope, body: bytes
-) -> Response:
-    with deps.ledger.begin(wake=False) as conn:
-        begun = idempotency.begin(conn, scope, idempotency.fingerprint(body), deps.clock())
-    if isinstance(begun, Replay):
-        return Response(
-            begun.body, begun.status, {**begun.headers, "idempotency-replayed": "true"}, "application/json"
-        )
-    assert isinstance(begun, Fresh)
-    try:
-        # Named by the token: if this process dies before `finish`, the repeat is recognised as the same event.
-        answer = _submit(request, deps, tenant, wanted, begun.token)
-    except Exception:
-        with deps.ledger.begin(wake=False) as conn:
-            idempotency.forget(conn, scope)
-        raise
-    headers = {name: answer.headers[name] for name in ("location", "retry-after") if name in answer.headers}
-    with deps.ledger.begin(wake=False) as conn:
-        idempotency.finish(
-            conn, scope, status=answer.status_code, headers=headers, body=bytes(answer.body).decode()
-        )
-    return answer
 
 
 def _submit(request: Request, deps: ApiDeps, tenant: str, wanted: GenerationRequest, id: str) -> Response:
@@ -99,14 +62,14 @@ def _submit(request: Request, deps: ApiDeps, tenant: str, wanted: GenerationRequ
     event = CloudEvent(specversion="1.0", id=id, source=SOURCE, type=GENERATION_REQUESTED, data=data)
     event = continue_trace(event, request.headers.get("traceparent"))
     # 202 says that it is kept: `accept` has committed the job and its images when it returns.
-    return _accepted(deps.intake.accept(event, tenant))
+    return accepted_answer(deps.intake.accept(event, tenant))
 
 
 @routes.post(
     "/v1/events",
     status_code=202,
     response_model=AcceptedView,
-    openapi_extra=_body_of("CloudEvent", STRUCTURED),
+    openapi_extra=body_of("CloudEvent", STRUCTURED),
 )
 def submit_event(request: Request, body: Body, tenant: Tenant, deps: Deps) -> Response:
     """Take in a CloudEvent 1.0, structured, or binary with `ce-` headers. `source` and `id` recognise a repeat."""
@@ -118,7 +81,9 @@ def submit_event(request: Request, body: Body, tenant: Tenant, deps: Deps) -> Re
     if event.type == OBJECT_CREATED and deps.tokens:
         raise Unsupported("uploads are announced by their store, at /v1/notifications/s3", field="type")
     # As above: committed before it is acknowledged.
-    return _accepted(deps.intake.accept(continue_trace(event, request.headers.get("traceparent")), tenant))
+    return accepted_answer(
+        deps.intake.accept(continue_trace(event, request.headers.get("traceparent")), tenant)
+    )
 
 
 def _structured(request: Request, body: bytes) -> Any:
@@ -178,21 +143,12 @@ def submit_notification(
     return NotificationView(accepted=tuple(map(_view, accepted)), ignored=notification.ignored)
 
 
-def _parsed(key: str) -> str:
-    """The Idempotency-Key: a quoted string as the draft wants it, or a bare word as most clients send it."""
-    match = _KEY.fullmatch(key.strip())
-    if match is None:
-        raise OutOfRange("1 to 255 printable ASCII characters", field="Idempotency-Key", limit=255)
-    return match[1] or match[2]
-
-
 def _view(accepted: Accepted) -> AcceptedView:
-    place = "jobs" if accepted.kind == "job" else "batches"
-    url = f"/v1/{place}/{accepted.id}" if accepted.id else None
+    url = f"/v1/{_PLACES[accepted.kind]}/{accepted.id}" if accepted.id else None
     return AcceptedView(id=accepted.id, kind=accepted.kind, duplicate=accepted.duplicate, url=url)
 
 
-def _accepted(accepted: Accepted) -> Response:
+def accepted_answer(accepted: Accepted) -> Response:
     view = _view(accepted)
     headers = {"location": view.url, "retry-after": _POLL_SECONDS} if view.url else {}
     return Response(view.model_dump_json(), 202, headers, "application/json")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from schemas.base import Frozen
+from schemas.finetune import AdapterSummary, FinetuneSummary, Progress
 from schemas.problem import Problem
 from schemas.webhook import BatchSummary, ImageSummary, JobSummary
 
@@ -14,7 +15,7 @@ class AcceptedView(Frozen):
     """202: what the request or event became, and where to look. An upload that nothing waits for is ignored."""
 
     id: str | None = None
-    kind: Literal["job", "batch", "ignored"]
+    kind: Literal["job", "batch", "finetune", "ignored"]
     #: True when the same event came before; `id` is then what the first one became.
     duplicate: bool
     url: str | None = None
@@ -50,6 +51,48 @@ class ImageView(ImageSummary):
     url: str | None = None
     receipt_url: str | None = None
     url_expires_at: datetime | None = None
+
+
+class FinetuneView(FinetuneSummary):
+    """A fine-tune, and how far it is."""
+
+    progress: Progress | None = None
+    #: Runs that died or failed for a passing reason.
+    attempts: int
+    #: What a queued one waits for: its turn, or any trainer at all.
+    waiting_for: Literal["turn", "trainer"] | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+class FinetunesView(Frozen):
+    """One page, newest first."""
+
+    finetunes: tuple[FinetuneView, ...]
+    next: str | None = None
+
+
+class AdapterView(AdapterSummary):
+    """An adapter that requests may name."""
+
+    created_at: datetime
+
+
+class AdaptersView(Frozen):
+    """One page, by name."""
+
+    adapters: tuple[AdapterView, ...]
+    next: str | None = None
+
+
+class InputView(Frozen):
+    """A picture that was taken in; `reference` names it in requests. Width and height in pixels, as it is looked at."""
+
+    reference: str
+    media_type: str
+    width: int
+    height: int
 
 
 class NotificationView(Frozen):

@@ -27,6 +27,11 @@ def work_queue(worker_id: str) -> str:
     return f"work.{worker_id}"
 
 
+def finetune_queue(trainer_id: str) -> str:
+    """The name of the queue that this trainer alone consumes: a lane of its own, which no picture ever waits behind."""
+    return f"finetune.{trainer_id}"
+
+
 def outcomes(settings: BrokerSettings) -> Queue:
     return _queue(settings, settings.queue_prefix + OUTCOMES, None)
 
@@ -36,6 +41,12 @@ def work(settings: BrokerSettings, worker_id: str) -> Queue:
     return _queue(
         settings, settings.queue_prefix + work_queue(worker_id), settings.work_queue_expires_seconds
     )
+
+
+def finetune(settings: BrokerSettings, trainer_id: str) -> Queue:
+    """The trainer's queue, which expires as a worker's does."""
+    name = settings.queue_prefix + finetune_queue(trainer_id)
+    return _queue(settings, name, settings.work_queue_expires_seconds)
 
 
 def declare(channel: Any, *queues: Queue) -> None:

@@ -268,3 +268,75 @@ idempotency = Table(
     Column("expires_at", Double, nullable=False),
     PrimaryKeyConstraint("tenant", "route", "key"),
 )
+
+#: One accepted request for a fine-tune.
+finetune = Table(
+    "finetune",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    #: Of the adapter that comes out.
+    Column("name", String(64), nullable=False),
+    Column("model", String(64), nullable=False),
+    Column("base_digest", String(64), nullable=False),
+    #: JSON of schemas.finetune.FinetuneSpec: all that a trainer needs.
+    Column("spec", Text, nullable=False),
+    #: queued -> released -> running -> completed | failed; canceled from the first three.
+    Column("state", String(12), nullable=False),
+    #: The release that counts: a report about another one is stale.
+    Column("run", String(40)),
+    Column("trainer", String(64)),
+    Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
+    #: JSON list of the trainers that died with it.
+    Column("deaths", Text, nullable=False, server_default=text("'[]'")),
+    #: JSON of the last schemas.finetune.Progress.
+    Column("progress", Text),
+    #: JSON of schemas.finetune.Trained when completed, of a failure when failed.
+    Column("result", Text),
+    Column("webhook_url", Text),
+    Column("metadata", Text, nullable=False, server_default=text("'{}'")),
+    Column("traceparent", String(64)),
+    Column("created_at", Double, nullable=False),
+    Column("released_at", Double),
+    Column("lease_until", Double),
+    Column("started_at", Double),
+    Column("ended_at", Double),
+    _partial("finetune_open", "id", where="state IN ('queued', 'released', 'running')"),
+    Index("finetune_tenant", "tenant", "id"),
+)
+
+#: Trainers as their heartbeats describe them.
+trainer = Table(
+    "trainer",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("queue", String(128), nullable=False),
+    #: JSON object: model name to digest, of what it can fine-tune.
+    Column("models", Text, nullable=False),
+    Column("accepting", Boolean, nullable=False),
+    #: The run in its hands.
+    Column("run", String(40)),
+    Column("seen_at", Double, nullable=False),
+)
+
+#: What a tenant's adapter names stand for. Images keep the digest in their specs, so that a name may come to mean another.
+adapter = Table(
+    "adapter",
+    metadata,
+    Column("tenant", String(64), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("model", String(64), nullable=False),
+    #: Of the weights that it was trained on.
+    Column("base_digest", String(64), nullable=False),
+    Column("rank", Integer, nullable=False),
+    #: The words that call it up; empty: it shows whenever it is named.
+    Column("trigger", String(64), nullable=False, server_default=text("''")),
+    #: The fine-tune that made it, if one of ours did.
+    Column("finetune", String(40)),
+    #: JSON object: what was measured on it.
+    Column("scores", Text, nullable=False, server_default=text("'{}'")),
+    Column("created_at", Double, nullable=False),
+    Column("deleted_at", Double),
+    PrimaryKeyConstraint("tenant", "name"),
+)

@@ -9,9 +9,8 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from schemas.errors import OutOfRange
+from schemas.object_keys import MAX_KEY_BYTES
 
-#: Amazon S3's limit on a key, in UTF-8 bytes.
-MAX_KEY_BYTES = 1024
 #: Amazon S3's limit on all user metadata of an object, names and values together.
 MAX_METADATA_BYTES = 1800
 #: Amazon S3's limit on the lifetime of a signed link.

@@ -89,7 +89,7 @@ def importable() -> list[str]:
         parts = path.relative_to(ROOT).with_suffix("").parts
         if (
             "migrations" in parts
-            or parts[:2] == ("models", "training")
+            or parts[:2] in (("models", "training"), ("models", "networks"))
             or parts[-1] in ("__init__", "modal_app", "modal_dispatch")
         ):
             continue  # scripts of Alembic, the [train] extra and the [modal] extra

@@ -18,9 +18,9 @@ from handlers.recorder import account
 from schemas.cloudevent import CloudEvent
 from schemas.errors import NotFound
 from schemas.object_event import ObjectCreated
+from schemas.object_keys import image_key, receipt_key
 from schemas.outcome import ImageRendered, Stored
 from schemas.recipe import Recipe
-from schemas.render_spec import image_key, receipt_key
 from schemas.states import ImageState
 from schemas.verdict import Decision, Verdict
 from storage.ledger import images

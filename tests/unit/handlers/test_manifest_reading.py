@@ -19,10 +19,10 @@ from handlers.manifest import (
     format_of,
     read_manifest,
 )
-from handlers.recipes import from_cells, from_invocation
+from handlers.recipes import from_cells, from_invocation, nested
 from schemas.errors import BadInput, BadManifest, MissingField, NotFound, OutOfRange, UnknownField, WrongType
 from schemas.recipe import Recipe
-from schemas.request import RecipeInvocation
+from schemas.request import Adapter, GenerationRequest, RecipeInvocation
 
 RECIPE = Recipe.model_validate(
     {
@@ -223,3 +223,87 @@ def test_an_invocation_becomes_a_request() -> None:
         from_invocation(_Book(), RecipeInvocation(recipe="nothing", slots=slots))
     with pytest.raises(UnknownField):
         from_invocation(_Book(), RecipeInvocation(recipe="shop", slots={**slots, "count": "2"}))
+
+
+PICTURES = {
+    "image": "uploads/A-1.jpg",
+    "mask": "uploads/A-1-mask.png",
+    "strength": "0.7",
+    "control_kind": "edges",
+    "control_image": "uploads/A-1.jpg",
+    "control_weight": "0.5",
+    "adapters": "acme:0.8; other ;third:-1",
+}
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, None])
+def test_a_row_brings_pictures_and_adapters(recipe: Recipe | None) -> None:
+    """The columns are those of the request, with control and adapters laid flat; empty cells mean none."""
+    cells = {**(CELLS if recipe else {"prompt": "a red mug"}), **PICTURES}
+    request = from_cells(recipe, cells, None, row=1).request
+
+    assert (request.image, request.mask, request.strength) == ("uploads/A-1.jpg", "uploads/A-1-mask.png", 0.7)
+    assert [(one.kind, one.image, one.weight) for one in request.control] == [
+        ("edges", "uploads/A-1.jpg", 0.5)
+    ]
+    assert [(one.name, one.weight) for one in request.adapters] == [
+        ("acme", 0.8),
+        ("other", 1.0),
+        ("third", -1.0),
+    ]
+    empty = from_cells(recipe, {**cells, **dict.fromkeys(PICTURES, " ")}, None, row=1).request
+    assert (empty.image, empty.mask, empty.strength, empty.control, empty.adapters) == (
+        None,
+        None,
+        None,
+        (),
+        (),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"image": "https://shop.example/a.jpg"}, "image"),
+        ({"image": ""}, "image"),
+        ({"strength": "much"}, "strength"),
+        ({"control_kind": ""}, "control_kind"),
+        ({"control_kind": "depth"}, "control_kind"),
+        ({"control_image": "a.jpg"}, "control_image"),
+        ({"control_image": ""}, "control_image"),
+        ({"control_weight": "3"}, "control_weight"),
+        ({"adapters": "acme:lots"}, "adapters"),
+        ({"adapters": "acme;acme"}, "adapters"),
+        ({"adapters": "../acme"}, "adapters"),
+    ],
+)
+def test_a_wrong_picture_cell_names_its_column(change: dict[str, str], field: str) -> None:
+    """The customer reads the name of a column, not of a place inside our request."""
+    with pytest.raises(BadInput) as refused:
+        from_cells(RECIPE, {**CELLS, **PICTURES, **change}, None, row=4)
+
+    assert (refused.value.row, refused.value.field) == (4, field)
+
+
+def test_lines_in_our_own_form_may_be_flat_or_nested() -> None:
+    """JSONL takes the request as it is, and the columns of a table as well, but not both at once."""
+    nested_form = {
+        "prompt": "a",
+        "control": [{"kind": "edges", "image": "uploads/a"}],
+        "adapters": [{"name": "acme"}],
+    }
+    flat = {"prompt": "a", "control_kind": "edges", "control_image": "uploads/a", "adapters": "acme"}
+
+    assert nested(nested_form) == nested_form
+    assert GenerationRequest.model_validate(nested(flat)) == GenerationRequest.model_validate(nested_form)
+    with pytest.raises(UnknownField):
+        nested({**nested_form, "control_kind": "edges"})
+
+
+def test_a_recipe_may_bring_its_brand() -> None:
+    """Adapters of a recipe go onto every picture, unless the row names its own."""
+    branded = RECIPE.model_copy(update={"adapters": (Adapter(name="acme", weight=0.8),)})
+
+    assert from_cells(branded, CELLS, None, row=1).request.adapters == branded.adapters
+    own = from_cells(branded, {**CELLS, "adapters": "other"}, None, row=1).request.adapters
+    assert [one.name for one in own] == ["other"]

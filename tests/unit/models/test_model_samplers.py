@@ -70,11 +70,27 @@ def test_sigmas_fall_from_one_to_zero(steps: int, shift: float) -> None:
     assert all(a > b for a, b in pairwise(sigmas))
 
 
-@pytest.mark.parametrize(("steps", "shift"), [(0, 1.0), (-1, 1.0), (4, 0.0), (4, -1.0)])
-def test_senseless_schedules_are_refused(steps: int, shift: float) -> None:
-    """No steps, or a shift that is not positive, is an error and not an empty picture."""
+@given(steps=st.integers(1, 60), shift=st.floats(0.3, 5), start=st.floats(0.01, 1))
+@settings(deadline=None)
+def test_a_start_from_a_picture_takes_all_its_steps(steps: int, shift: float, start: float) -> None:
+    """The levels fall strictly from the shifted start to 0 in as many steps as from noise; start 1 is from noise."""
+    sigmas = flow_sigmas(steps, shift, start)
+
+    assert steps + 1 == len(sigmas)
+    assert sigmas[0] == pytest.approx(shift * start / (1 + (shift - 1) * start))
+    assert 0.0 == sigmas[-1]
+    assert all(a > b for a, b in pairwise(sigmas))
+    assert flow_sigmas(steps, shift) == flow_sigmas(steps, shift, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("steps", "shift", "start"),
+    [(0, 1.0, 1.0), (-1, 1.0, 1.0), (4, 0.0, 1.0), (4, -1.0, 1.0), (4, 1.0, 0.0), (4, 1.0, 1.1)],
+)
+def test_senseless_schedules_are_refused(steps: int, shift: float, start: float) -> None:
+    """No steps, a shift that is not positive or a start outside (0, 1] is an error and not an empty picture."""
     with pytest.raises(ValueError, match="steps"):
-        flow_sigmas(steps, shift)
+        flow_sigmas(steps, shift, start)
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))

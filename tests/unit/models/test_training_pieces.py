@@ -1,87 +1,144 @@
-"""The parts of the training loop that need no torch, and those that do."""
+"""The parts of training that need no torch: recipes, what is wrong with them, schedules."""
 
-import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from models.training.clock import TrainingClock, constant_then_linear_rate, cosine_rate
-from models.training.config import Recipe
+from models.training.recipe import Recipe, TransformerStage
+from models.training.recipe_check import missing_inputs, problems_of
+from models.training.schedule import Plan, rate_factor
+from tests.unit.models.tiny_recipe import TINY, tiny_recipe
 
-RECIPE = Path(__file__).parents[3] / "models" / "training" / "starter.toml"
+RECIPES = sorted((Path(__file__).parents[3] / "models" / "training" / "recipes").glob("*.toml"))
 
 
-def test_the_recipe_reads() -> None:
-    """The committed recipe is valid, its shares sum to one and its sizes are whole patches."""
-    recipe = Recipe.read(RECIPE)
+def stage(**settings: object) -> TransformerStage:
+    """A stage with these settings."""
+    return TransformerStage.model_validate({"kind": "transformer", "steps": 100, **settings})
 
-    assert 1 == pytest.approx(sum(bucket.share for bucket in recipe.buckets))
-    assert all(bucket.width % 16 == 0 and bucket.height % 16 == 0 for bucket in recipe.buckets)
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_could_run(path: Path) -> None:
+    """The committed recipes are valid, and nothing in them is wrong by itself."""
+    assert problems_of(Recipe.read(path)) == []
+
+
+def test_there_are_recipes_for_a_laptop_a_large_gpu_and_many_gpus() -> None:
+    """The starter on two cores, the starter on one GPU, DiT-XL/2 on many."""
+    assert {"starter", "starter-256", "dit-xl-2"} <= {path.stem for path in RECIPES}
 
 
 def test_a_misspelt_setting_is_an_error(tmp_path: Path) -> None:
     """A recipe cannot hold a setting that nobody reads."""
     path = tmp_path / "recipe.toml"
-    path.write_text(RECIPE.read_text() + "\nlerning_rate = 1\n")
+    path.write_text(TINY.format(steps=8) + "\nlerning_rate = 1\n")
 
     with pytest.raises(ValidationError, match="lerning_rate"):
         Recipe.read(path)
 
 
-@given(step=st.integers(0, 10_000), progress=st.floats(0, 1.2))
-@settings(deadline=None)
-def test_learning_rates_stay_within_bounds(step: int, progress: float) -> None:
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("share = 0.7", "share = 0.6", "sum to 1"),
+        ("width = 48", "width = 40", "multiples of 16"),
+        ("head_width = 16", "head_width = 24", "multiple of head_width"),
+        ('kind = "decoder"', 'kind = "decoder"\nname = "distil"', "same name"),
+        ("steps = 8\nwarmup", "steps = 8\nminutes = 2\nwarmup", "either steps or minutes"),
+    ],
+)
+def test_a_recipe_that_contradicts_itself_is_refused(old: str, new: str, said: str) -> None:
+    """The error says in words what does not fit."""
+    import tomllib
+
+    text = TINY.format(steps=8)
+    assert old in text
+
+    with pytest.raises(ValidationError, match=said):
+        Recipe.model_validate(tomllib.loads(text.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("count = 40\n", "", "no end"),
+        (
+            'kind = "latents"\ncount = 40',
+            'kind = "decoder"\nname = "d"\nsteps = 9',
+            "no stage above it encodes",
+        ),
+        ("widths = [8, 16]", "widths = [8, 16, 16]", "two widths"),
+        ("steps = 8\nwarmup_steps = 2\nbatch = 2", "steps = 8\nwarmup_steps = 20\nbatch = 2", "warm-up"),
+    ],
+)
+def test_what_cannot_run_is_said_in_plain_words(old: str, new: str, said: str) -> None:
+    """Problems that only show between stages are found before anything is allocated."""
+    import tomllib
+
+    text = TINY.format(steps=8).replace(old, new, 1)
+    if 'kind = "decoder"\nname = "d"' in text:
+        text = text.replace("encode_batch = 10\nshard_rows = 16\n", "")
+    recipe = Recipe.model_validate(tomllib.loads(text))
+
+    assert any(said in problem for problem in problems_of(recipe)), problems_of(recipe)
+
+
+def test_missing_inputs_are_named(tmp_path: Path) -> None:
+    """What the large recipe needs and this folder lacks is listed file by file."""
+    recipe = Recipe.read(next(path for path in RECIPES if path.stem == "dit-xl-2"))
+
+    found = " ".join(missing_inputs(recipe, tmp_path))
+
+    assert "vae" in found
+    assert "text_encoder" in found
+    assert "aquatint curate" in found
+    assert missing_inputs(tiny_recipe(), tmp_path) == []
+
+
+@given(
+    step=st.integers(0, 10_000),
+    total=st.integers(1, 10_000),
+    schedule=st.sampled_from(["cosine", "constant_then_linear"]),
+)
+def test_learning_rates_stay_within_bounds(step: int, total: int, schedule: str) -> None:
     """Rates are positive, never above one, and small at the end."""
-    for rate in (cosine_rate(step, progress, 50), constant_then_linear_rate(step, progress, 50, 0.6)):
-        assert 0 < rate <= 1
-        if progress >= 1:
-            assert rate <= 0.02 + 1e-9
+    settings = stage(schedule=schedule, warmup_steps=50)
+    factor = rate_factor(settings, step, total)
+
+    assert 0 < factor <= 1
+    if step >= total:
+        assert factor <= settings.final_share + 1e-9
 
 
-def test_the_clock_counts_training_only() -> None:
-    """Time spent saving is not counted, and a resumed run goes on where it stopped."""
-    clock = TrainingClock(minutes=1, save_every_seconds=0.01, used_seconds=30)
-    assert 0.5 == pytest.approx(clock.progress, abs=0.01)
-    time.sleep(0.05)
-    assert clock.save_is_due()
+@given(schedule=st.sampled_from(["cosine", "constant_then_linear"]))
+def test_after_the_warm_up_rates_only_fall(schedule: str) -> None:
+    """No schedule rises again."""
+    settings = stage(schedule=schedule, warmup_steps=10)
+    factors = [rate_factor(settings, step, 200) for step in range(10, 220)]
 
-    clock.resume(30)
-
-    assert 0.5 == pytest.approx(clock.progress, abs=0.01)
-    assert not clock.save_is_due()
+    assert all(later <= earlier + 1e-12 for earlier, later in pairwise(factors))
 
 
-@pytest.mark.train
-def test_a_checkpoint_is_whole_or_old(tmp_path: Path) -> None:
-    """Saving replaces the file in one move; an interrupted write leaves the old one."""
-    torch = pytest.importorskip("torch")
-    from models.training.checkpoint import load_checkpoint, save_checkpoint
+def test_a_plan_in_steps_does_not_move() -> None:
+    """Where the recipe counts steps, the speed of the machine changes nothing."""
+    plan = Plan(stage())
+    plan.revise(10, used_seconds=1000, recent_step_seconds=100)
 
-    path = tmp_path / "work" / "run.pt"
-    assert load_checkpoint(path) is None
-    save_checkpoint(path, {"step": 1, "weights": torch.ones(3)})
-    with pytest.raises(Exception, match="pickle"):
-        save_checkpoint(path, {"step": lambda: None})
-
-    state = load_checkpoint(path)
-    assert state is not None
-    assert 1 == state["step"]
+    assert plan.total_steps == 100
 
 
-@pytest.mark.train
-def test_the_weight_average_returns_the_live_weights() -> None:
-    """Inside the block the model holds the average, afterwards the live weights again."""
-    torch = pytest.importorskip("torch")
-    from models.training.average import WeightAverage
+def test_a_plan_in_minutes_follows_the_speed() -> None:
+    """Twice as fast, twice as many steps; out of time, no more steps."""
+    settings = stage(steps=None, minutes=1)
+    slow, fast = Plan(settings), Plan(settings)
+    slow.revise(10, used_seconds=20, recent_step_seconds=2)
+    fast.revise(10, used_seconds=20, recent_step_seconds=1)
+    assert (10 + 20, 10 + 40) == (slow.total_steps, fast.total_steps)
 
-    parameter = torch.nn.Parameter(torch.zeros(2))
-    average = WeightAverage([parameter], decay=0.5)
-    parameter.data.fill_(8.0)
-    average.update(step=100)
+    fast.revise(60, used_seconds=61, recent_step_seconds=1)
 
-    with average.applied():
-        assert 4.0 == float(parameter[0])
-    assert 8.0 == float(parameter[0])
+    assert fast.total_steps == 60

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ValidationError
 
 import schemas
 from deploy.generate import all_documents, write
-from schemas import cloudevent, object_event, request
+from schemas import cloudevent, finetune, object_event, request
+from schemas.finetune import TrainerMessage, TrainingOutcome
 from schemas.messages import MESSAGES
 from schemas.outcome import Outcome, Report
 from schemas.webhook import WebhookBody
@@ -84,8 +85,9 @@ def test_every_message_has_a_sample() -> None:
     seen: set[type] = set()
     for sample in SAMPLES:
         collect(MESSAGES[message_of(sample)].validate_json(sample.read_bytes()), seen)
-    unions = [member for union in (Report, Outcome, WebhookBody) for member in members(union)]
-    assert set(unions) <= seen and len(unions) == 11
+    every = (Report, Outcome, TrainingOutcome, TrainerMessage, WebhookBody)
+    unions = [member for union in every for member in members(union)]
+    assert set(unions) <= seen and len(unions) == 20
     told = {
         name for member in members(WebhookBody) for name in get_args(member.model_fields["type"].annotation)
     }
@@ -125,13 +127,19 @@ def test_event_samples_are_cloudevents(sample: Path) -> None:
         cloudevent.GENERATION_REQUESTED: request.GenerationRequest,
         cloudevent.RECIPE_INVOKED: request.RecipeInvocation,
         cloudevent.OBJECT_CREATED: object_event.ObjectCreated,
+        cloudevent.FINETUNE_REQUESTED: finetune.FinetuneRequest,
     }
     data[ours.type].model_validate(event.get_data())
 
 
 def test_every_inbound_type_has_a_sample() -> None:
     """One for each type that intake knows."""
-    kinds = {cloudevent.GENERATION_REQUESTED, cloudevent.RECIPE_INVOKED, cloudevent.OBJECT_CREATED}
+    kinds = {
+        cloudevent.GENERATION_REQUESTED,
+        cloudevent.RECIPE_INVOKED,
+        cloudevent.OBJECT_CREATED,
+        cloudevent.FINETUNE_REQUESTED,
+    }
     assert {committed(f"samples/{sample.name}")["type"] for sample in EVENTS} == kinds
 
 
@@ -169,9 +177,11 @@ def test_openapi_is_valid_and_names_routes_and_webhooks() -> None:
         "/v1/events",
         "/v1/images/{id}",
         "/v1/batches/{id}",
+        "/v1/finetunes/{id}",
+        "/v1/adapters/{name}",
         "/v1/notifications/s3",
     } <= document["paths"].keys()
-    assert set(document["webhooks"]) == {"job", "batch", "image", "endpoint"}
+    assert set(document["webhooks"]) == {"job", "batch", "image", "finetune", "endpoint"}
     for path in document["paths"].values():
         for operation in path.values():
             assert "application/problem+json" in operation["responses"]["4XX"]["content"]
@@ -184,6 +194,7 @@ def test_asyncapi_operations_use_channels_that_exist() -> None:
     assert document["asyncapi"] == "3.0.0" and set(document["channels"]) == {
         "events",
         "work",
+        "finetunes",
         "outcomes",
         "webhooks",
     }

@@ -15,7 +15,7 @@ from schemas.errors import AquatintError, BadInput, MissingField, OutOfRange, Un
 from schemas.ids import encode, is_id, new_id, uuid7
 from schemas.problem import from_validation, problem
 from schemas.recipe import Recipe, Slot, substitute
-from schemas.render_spec import RenderSpec, derive_seed
+from schemas.render_spec import RenderSpec, UsedAdapter, UsedControl, derive_seed
 from schemas.request import MAX_SEED, GenerationRequest, parse_size
 from schemas.states import TERMINAL, ImageState, JobState, job_state
 
@@ -94,6 +94,11 @@ def test_a_digest_does_not_depend_on_key_order(value: dict[str, object]) -> None
         {"model_digest": "c" * 64},
         {"policy_digest": "c" * 64},
         {"negative_prompt": "x"},
+        {"image": "d" * 64},
+        {"mask": "d" * 64},
+        {"strength": 0.5},
+        {"control": (UsedControl(kind="edges", image="d" * 64, weight=1.0),)},
+        {"adapters": (UsedAdapter(name="acme", weight=0.8, digest="e" * 64),)},
     ],
 )
 def test_whatever_decides_the_pixels_changes_the_digest(change: dict[str, object]) -> None:
@@ -101,8 +106,36 @@ def test_whatever_decides_the_pixels_changes_the_digest(change: dict[str, object
     assert SPEC.digest != SPEC.model_copy(update=change).digest
 
 
-@pytest.mark.parametrize("change", [{"prompt": "other"}, {"seed": 8}, {"guidance": 1.0}, {"format": "jpeg"}])
-def test_prompt_seed_and_guidance_share_a_batch(change: dict[str, object]) -> None:
+def test_a_spec_that_was_planned_before_version_2_keeps_its_name() -> None:
+    """Rows and receipts of version 1 are read, and their digest is the one that they were given."""
+    fields = SPEC.model_dump(mode="json", exclude={"version", "image", "mask", "strength", "control"})
+    old = RenderSpec.model_validate({"version": 1, **fields})
+
+    assert digest({"version": 1, **fields}) == old.digest
+    assert old.digest != SPEC.digest
+
+
+def test_the_receipt_of_a_spec_can_name_every_picture() -> None:
+    """Each picture that was brought stands under its field in the request."""
+    lines = UsedControl(kind="sketch", image="f" * 64, weight=1.0)
+    spec = SPEC.model_copy(update={"image": "d" * 64, "mask": "e" * 64, "control": (lines,)})
+
+    assert {} == SPEC.inputs
+    assert {"image": "d" * 64, "mask": "e" * 64, "control.0.image": "f" * 64} == spec.inputs
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "other"},
+        {"seed": 8},
+        {"guidance": 1.0},
+        {"format": "jpeg"},
+        {"image": "d" * 64, "strength": 0.5},
+        {"adapters": (UsedAdapter(name="acme", weight=0.8, digest="e" * 64),)},
+    ],
+)
+def test_prompt_seed_guidance_inputs_and_adapters_share_a_batch(change: dict[str, object]) -> None:
     """The batch key stays coarse, or batches would stay small."""
     assert SPEC.batch_key == SPEC.model_copy(update=change).batch_key
 

@@ -16,7 +16,7 @@ from schemas.outcome import Failure
 from schemas.receipt import RenderedWith
 from schemas.states import Stage
 from workers.model_renderer import ModelRenderer
-from workers.ports import NotRendered
+from workers.ports import NotRendered, Work
 
 WITH = RenderedWith(aquatint="1", runtime="onnx", precision="int8", device="cpu")
 
@@ -46,7 +46,11 @@ class Model:
 def render(model: Model, *tasks: ImageTask) -> list[object]:
     renderer = ModelRenderer([model], WITH)  # type: ignore[list-item]
     never: Callable[[], bool] = lambda: False  # noqa: E731
-    return list(renderer.render(tasks, on_step=lambda index, step: None, cancelled=never))
+    return list(
+        renderer.render(
+            [Work(task=task) for task in tasks], on_step=lambda index, step: None, cancelled=never
+        )
+    )
 
 
 def test_spec_decides_the_shot() -> None:

@@ -32,9 +32,10 @@ from schemas.verdict import Check, Decision, Verdict
 from storage.objects.memory import MemoryStore
 from storage.objects.store import ObjectStore, PutResult
 from workers import shelf
+from workers.fetch import Fetcher
 from workers.gpu import Gpu
 from workers.null_renderer import NullRenderer, pattern
-from workers.ports import NotRendered, OnStep, OutputScreen, Pixels, Ports, Renderer, Reporter
+from workers.ports import NotRendered, OnStep, OutputScreen, Pixels, Ports, Renderer, Reporter, Work
 from workers.render import render_microbatch
 from workers.stop import Stop
 from workers.watchdog import Watchdog
@@ -71,8 +72,9 @@ class Spy(NullRenderer):
         self.instead, self.calls = instead or {}, []
 
     def render(
-        self, tasks: Sequence[ImageTask], *, on_step: OnStep, cancelled: Callable[[], bool]
+        self, works: Sequence[Work], *, on_step: OnStep, cancelled: Callable[[], bool]
     ) -> list[Pixels | Failure | NotRendered]:  # type: ignore[override]
+        tasks = [work.task for work in works]
         self.calls.append([task.spec.seed for task in tasks])
         return [self.instead.get(task.spec.seed, lambda task=task: pattern(task))() for task in tasks]
 
@@ -85,8 +87,10 @@ def make_ports(store: MemoryStore, reports: Reports, io: ThreadPoolExecutor) -> 
         store: ObjectStore = store,
         reporter: Reporter = reports,
     ) -> Ports:
+        chosen = renderer or Spy()
         return Ports(
-            renderer=renderer or Spy(),
+            renderer=chosen,
+            fetch=Fetcher(lambda tenant: store, chosen).fetch,
             screen=screen,
             stores=lambda tenant: store,
             reporter=reporter,
@@ -135,8 +139,10 @@ def test_receipt_depends_on_the_image_alone(make_ports: Callable[..., Ports]) ->
 def test_tenants_do_not_share_pictures(io: ThreadPoolExecutor, reports: Reports) -> None:
     """A digest that one tenant has is rendered again for another, into the other's store."""
     stores = {"default": MemoryStore(bucket="a"), "other": MemoryStore(bucket="b")}
+    renderer = Spy()
     ports = Ports(
-        renderer=Spy(),
+        renderer=renderer,
+        fetch=Fetcher(stores.__getitem__, renderer).fetch,
         screen=allow,
         stores=stores.__getitem__,
         reporter=reports,
@@ -218,7 +224,7 @@ def test_stopping_worker_returns_what_it_has_not_started(
 
 def test_hurried_worker_leaves_the_render(make_ports: Callable[..., Ports]) -> None:
     """When the grace period is over the render on the GPU ends at its next step and its images are returned."""
-    ports = make_ports(NullRenderer({}, seconds=3600))
+    ports = make_ports(NullRenderer({MODEL: MODEL_DIGEST}, seconds=3600))
     threading.Timer(0.1, ports.stop.hurry.set).start()
     (outcome,) = run(ports, a_task(1))
     assert isinstance(outcome, ImageReturned) and outcome.reason == "shutdown"
@@ -356,7 +362,7 @@ def test_one_render_at_a_time_and_gpu_done_with_the_next(
     lock = threading.Lock()
 
     class Counting(Spy):
-        def render(self, tasks, *, on_step, cancelled):  # type: ignore[no-untyped-def]
+        def render(self, works, *, on_step, cancelled):  # type: ignore[no-untyped-def]
             nonlocal busy, most
             with lock:
                 busy += 1
@@ -364,7 +370,7 @@ def test_one_render_at_a_time_and_gpu_done_with_the_next(
             time.sleep(0.02)
             with lock:
                 busy -= 1
-            return super().render(tasks, on_step=on_step, cancelled=cancelled)
+            return super().render(works, on_step=on_step, cancelled=cancelled)
 
     ports = make_ports(Counting())
     threads = [threading.Thread(target=run, args=(ports, a_task(number))) for number in range(4)]

@@ -1,0 +1,35 @@
+"""The way of a fine-tune to a trainer."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from schemas.finetune import FinetuneStop, FinetuneTask
+from storage.broker.publisher import Outgoing, Publisher
+from storage.broker.topology import finetune_queue
+
+
+class FinetuneDispatcher(Protocol):
+    """Hands fine-tunes over; what comes of them comes back as reports, never through here."""
+
+    def send(self, *messages: FinetuneTask | FinetuneStop) -> None:
+        """The trainers' queues have them when this returns; they may have them twice, and may still lose them.
+
+        Raises `QueueMissing` when a trainer is gone, `QueueUnavailable` when nothing can be handed over now.
+        """
+
+
+class QueueFinetuneDispatcher:
+    """To the queue of the trainer that the message names, which exists while that lives."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    def send(self, *messages: FinetuneTask | FinetuneStop) -> None:
+        prefix = self._publisher.settings.queue_prefix
+        self._publisher.publish(
+            *(
+                Outgoing(queue=prefix + finetune_queue(one.trainer), body=one.model_dump_json())
+                for one in messages
+            )
+        )
