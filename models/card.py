@@ -8,13 +8,17 @@ import hashlib
 import json
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from models.errors import ModelCorrupt, ModelNotFound
 
 CARD_FILE = "aquatint.json"
+#: what an image may ask of a model beyond a prompt
+Feature = Literal["image_to_image", "inpainting", "control:edges", "control:sketch", "adapters"]
+#: folders whose files decide what an adapter, trained on them, does
+_ADAPTER_BASE = ("text_encoder", "tokenizer", "transformer", "vae")
 
 
 class Frozen(BaseModel):
@@ -37,6 +41,10 @@ class GuidanceRange(Frozen):
     minimum: float = 1.0
     maximum: float
     default: float
+    folded: bool = Field(
+        default=False,
+        description="a usual guidance is distilled into the weights: 1 already follows the prompt, more adds to it",
+    )
 
 
 class Flow(Frozen):
@@ -49,6 +57,16 @@ class Flow(Frozen):
     sampler: Literal["euler", "dpmpp_2m"]
     position_width: int = Field(description="length of a position vector, the transformer's width")
     position_span: int = Field(description="positions run over [0, span) on both axes, whatever the size")
+
+
+class AdapterSupport(Frozen):
+    """Which low-rank adapters the transformer takes: `targets` in each of `layers` blocks, all `width` wide."""
+
+    targets: tuple[str, ...]
+    layers: int = Field(ge=1)
+    width: int = Field(ge=1)
+    max_rank: int = Field(default=64, ge=1, description="of all adapters of one image together")
+    max_count: int = Field(default=4, ge=1, description="adapters of one image")
 
 
 class Vocabulary(Frozen):
@@ -93,6 +111,8 @@ class ModelCard(Frozen):
     steps: StepRange
     guidance: GuidanceRange
     max_prompt_tokens: int
+    features: tuple[Feature, ...] = ()
+    adapters: AdapterSupport | None = Field(default=None, description="given where `adapters` is a feature")
     flow: Flow
     vocabulary: Vocabulary = Vocabulary()
     costs: Costs
@@ -107,12 +127,27 @@ class ModelCard(Frozen):
                 raise ValueError(f"{name}: a card may only list files of its own folder")
         return files
 
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if ("adapters" in self.features) != (self.adapters is not None):
+            raise ValueError("the feature adapters and the field adapters go together")
+        if "inpainting" in self.features and "image_to_image" not in self.features:
+            raise ValueError("the feature inpainting needs image_to_image")
+        return self
+
     @cached_property
     def digest(self) -> str:
         """sha256, hex, of the card as canonical JSON: sorted keys, no spaces, UTF-8."""
         text = json.dumps(
             self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False
         )
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def base_digest(self) -> str:
+        """sha256, hex, over the weights an adapter was trained on; other than `digest` it survives new scores and exports."""
+        base = {name: sha for name, sha in self.files.items() if name.split("/", 1)[0] in _ADAPTER_BASE}
+        text = json.dumps(base, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

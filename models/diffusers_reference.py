@@ -3,9 +3,9 @@
     pipe = load_pipeline(Path("models/starter"))
     pipe("a red mug on a white background", height=128, width=128, num_inference_steps=8, **CALL_DEFAULTS).images
 
-Two things differ from a plain `PixArtSigmaPipeline.from_pretrained(folder)`: the autoencoder works on folded images
-(`FoldedAutoencoderKL`, same weights), and the pipeline would derive its latent size from the number of stages, which a
-folded autoencoder does not show.
+Three things differ from a plain `PixArtSigmaPipeline.from_pretrained(folder)`: the autoencoder works on folded images
+(`FoldedAutoencoderKL`, same weights), the transformer takes adapters (`ControlPixArt`, same weights), and the pipeline
+would derive its latent size from the number of stages, which a folded autoencoder does not show.
 """
 
 from pathlib import Path
@@ -26,10 +26,14 @@ def load_pipeline(folder: Path) -> "PixArtSigmaPipeline":
     import torch
     from diffusers import PixArtSigmaPipeline
 
-    from models.training.autoencoder import SCALE, FoldedAutoencoderKL
+    from models.networks.autoencoder import SCALE, FoldedAutoencoderKL
+    from models.networks.transformer import ControlPixArt
 
     vae = FoldedAutoencoderKL.from_pretrained(folder, subfolder="vae", dtype=torch.float32)
-    pipe = PixArtSigmaPipeline.from_pretrained(folder, vae=vae, dtype=torch.float32, local_files_only=True)
+    transformer = ControlPixArt.from_pretrained(folder, subfolder="transformer", dtype=torch.float32)
+    pipe = PixArtSigmaPipeline.from_pretrained(
+        folder, vae=vae, transformer=transformer, dtype=torch.float32, local_files_only=True
+    )
     pipe.vae_scale_factor = SCALE
     pipe.image_processor.config.vae_scale_factor = SCALE
     pipe.set_progress_bar_config(disable=True)

@@ -1,4 +1,4 @@
-"""`TextToImage`: prompts in, pixels out, on any runtime.
+"""`TextToImage`: prompts and pictures in, pixels out, on any runtime.
 
 On the CPU each image is rendered in calls of its own. Dynamic INT8 takes its activation scales over a whole tensor, so
 images that share a call would leak into each other; and one core gains nothing from a batch. An image is therefore
@@ -15,41 +15,25 @@ from typing import Self, cast
 import numpy as np
 import numpy.typing as npt
 
+from models.adapters import WeightedAdapter, combine
 from models.card import ModelCard, load_card
-from models.errors import (
-    GuidanceOutOfRange,
-    ModelError,
-    NonFiniteImage,
-    RenderCancelled,
-    RenderFailed,
-    SeedOutOfRange,
-    StepsOutOfRange,
-    UnsupportedSize,
-)
+from models.errors import ModelError, NonFiniteImage, RenderCancelled, RenderFailed
+from models.inpainting import composite, latent_mask
 from models.noise import latent_noise
 from models.positions import position_table
-from models.runtime import Precision, Runtime, RuntimeName
+from models.runtime import Array, Precision, Runtime, RuntimeName
 from models.runtimes.onnx import CPU_PROVIDERS, OnnxRuntime
 from models.samplers import SAMPLERS, flow_sigmas
+from models.shot import Control, Shot, check_shot
 from models.text import PromptTokenizer
+from models.triggers import with_triggers
+
+__all__ = ["Control", "FailedImage", "RenderedImage", "Shot", "TextToImage", "Timing", "WeightedAdapter"]
 
 Floats = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
 OnStep = Callable[[int, int], None]
-_MAX_SEED = 2**64 - 1
 _TEXT_CACHE = 512
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shot:
-    """One image to be made; sizes in pixels."""
-
-    prompt: str
-    seed: int
-    width: int
-    height: int
-    steps: int
-    guidance: float
-    negative_prompt: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,19 +43,21 @@ class Timing:
     text: float
     denoise: float
     decode: float
+    #: encoding the image and finding the lines that came with the shot
+    pictures: float = 0.0
 
     @property
     def total(self) -> float:
         """Sum of the parts."""
-        return self.text + self.denoise + self.decode
+        return self.text + self.pictures + self.denoise + self.decode
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class RenderedImage:
     """A finished image: uint8 (height, width, 3), and the words of its prompt the model does not know."""
 
     shot: Shot
-    pixels: npt.NDArray[np.uint8]
+    pixels: Pixels
     seconds: Timing
     unknown_words: tuple[str, ...]
 
@@ -84,12 +70,21 @@ class FailedImage:
     error: ModelError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Conditions:
     """What a text says to the transformer: `hidden` (T, D) and its unknown words."""
 
     hidden: Floats
     unknown_words: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Pictures:
+    """What the pictures of a shot become: `known` latents (1, C, h, w), `repaint` (1, 1, h, w), `control` (1, 64, h, w)."""
+
+    known: Floats | None
+    repaint: Floats | None
+    control: Floats
 
 
 class TextToImage:
@@ -101,6 +96,7 @@ class TextToImage:
         self._text_encoder = runtime.load("text_encoder")
         self._transformer = runtime.load("transformer")
         self._vae_decoder = runtime.load("vae_decoder")
+        self._vae_encoder = runtime.load("vae_encoder") if "image_to_image" in card.features else None
         self._conditions = lru_cache(_TEXT_CACHE)(self._encode_text)
         self._positions = lru_cache(16)(self._position_table)
 
@@ -158,17 +154,7 @@ class TextToImage:
 
     def check(self, shot: Shot) -> None:
         """Raise the `InvalidShot` that rendering this shot would give, without rendering."""
-        card = self.card
-        if (shot.width, shot.height) not in card.sizes:
-            known = ", ".join(f"{width}x{height}" for width, height in card.sizes)
-            raise UnsupportedSize("size", f"one of {known}", f"{shot.width}x{shot.height}")
-        if not card.steps.minimum <= shot.steps <= card.steps.maximum:
-            raise StepsOutOfRange("steps", f"{card.steps.minimum} to {card.steps.maximum}", shot.steps)
-        if not card.guidance.minimum <= shot.guidance <= card.guidance.maximum:
-            limit = f"{card.guidance.minimum:g} to {card.guidance.maximum:g}"
-            raise GuidanceOutOfRange("guidance", limit, shot.guidance)
-        if not 0 <= shot.seed <= _MAX_SEED:
-            raise SeedOutOfRange("seed", f"0 to {_MAX_SEED}", shot.seed)
+        check_shot(shot, self.card)
         self._tokenizer.encode(shot.prompt, "prompt")
         self._tokenizer.encode(shot.negative_prompt, "negative_prompt")
 
@@ -199,14 +185,26 @@ class TextToImage:
         self.check(shot)
         started = time.perf_counter()
         prompt, negative = self._conditions(shot.prompt), self._conditions(shot.negative_prompt)
+        phrases = _trigger_phrases(shot)
+        told = with_triggers(shot.prompt, prompt.hidden, phrases)  # (T, D), longer by the triggers it holds
         encoded = time.perf_counter()
-        latents = self._denoise(shot, prompt.hidden, negative.hidden, after_step, cancelled)  # (1, C, h, w)
+        pictures = self._see(shot)
+        seen = time.perf_counter()
+        constants = self._constants(shot, told, negative.hidden, pictures.control)
+        latents = self._denoise(shot, constants, pictures, after_step, cancelled)  # (1, C, h, w)
         denoised = time.perf_counter()
         pixels = self._decode(latents)  # (H, W, 3)
+        if shot.image is not None and shot.mask is not None:
+            pixels = composite(shot.image, pixels, shot.mask)
         seconds = Timing(
-            text=encoded - started, denoise=denoised - encoded, decode=time.perf_counter() - denoised
+            text=encoded - started,
+            pictures=seen - encoded,
+            denoise=denoised - seen,
+            decode=time.perf_counter() - denoised,
         )
-        return RenderedImage(shot=shot, pixels=pixels, seconds=seconds, unknown_words=prompt.unknown_words)
+        understood = {word for phrase in phrases for word in phrase.lower().split()}
+        unknown = tuple(word for word in prompt.unknown_words if word.lower() not in understood)
+        return RenderedImage(shot=shot, pixels=pixels, seconds=seconds, unknown_words=unknown)
 
     def _encode_text(self, text: str) -> _Conditions:
         tokens = self._tokenizer.encode(text)
@@ -214,42 +212,73 @@ class TextToImage:
         hidden = self._text_encoder(input_ids=ids, attention_mask=np.ones_like(ids))["hidden"]  # (1, T, D)
         return _Conditions(hidden[0], tokens.unknown_words)
 
+    def _see(self, shot: Shot) -> _Pictures:
+        """Turn the image, the mask and the control of a shot into what the network works on."""
+        cell = self.card.flow.pixels_per_cell
+        rows, columns = shot.height // cell, shot.width // cell
+        control = np.zeros((1, cell * cell, rows, columns), np.float32)  # (1, 64, h, w)
+        if shot.control is not None:
+            control += _fold(shot.control.lines(), cell) * np.float32(shot.control.weight)
+        return _Pictures(
+            known=None if shot.image is None else self._encode_image(shot.image),
+            repaint=None if shot.mask is None else latent_mask(shot.mask, cell),
+            control=control,
+        )
+
+    def _encode_image(self, image: Pixels) -> Floats:
+        assert self._vae_encoder is not None  # the shot was checked
+        scaled = image.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(127.5) - 1  # (1, 3, H, W)
+        return cast(Floats, self._vae_encoder(images=scaled)["latents"])  # (1, C, h, w)
+
+    def _constants(self, shot: Shot, prompt: Floats, negative: Floats, control: Floats) -> dict[str, Array]:
+        """Inputs of the transformer that stay the same from step to step; B is 2 where guidance needs both texts."""
+        flow = self.card.flow
+        text, mask = _stack_texts([prompt, negative] if shot.guidance != 1 else [prompt])  # (B, T, D), (B, T)
+        rows, columns = control.shape[2] // flow.patch, control.shape[3] // flow.patch
+        down, up = combine(shot.adapters, self.card.adapters)  # (P, W, R), (P, R, W)
+        count = len(text)
+        return {
+            "text": text,
+            "text_mask": mask,
+            "positions": self._positions(rows, columns),  # (1, N, W)
+            "control": np.repeat(control, count, axis=0),  # (B, 64, h, w)
+            "adapter_down": down[None],  # (1, P, W, R)
+            "adapter_up": up[None],  # (1, P, R, W)
+        }
+
     def _denoise(
         self,
         shot: Shot,
-        prompt: Floats,
-        negative: Floats,
+        constants: dict[str, Array],
+        pictures: _Pictures,
         after_step: Callable[[int], None],
         cancelled: Callable[[], bool],
     ) -> Floats:
         """Latents (1, C, h, w) of one shot, guided by its texts (Ho and Salimans 2022, arXiv:2207.12598)."""
-        flow = self.card.flow
-        guided = shot.guidance != 1
-        text, mask = _stack_texts(
-            [prompt, negative] if guided else [prompt]
-        )  # (B, T, D), (B, T); B is 2 if guided
-        rows, columns = shot.height // flow.pixels_per_cell, shot.width // flow.pixels_per_cell
-        positions = self._positions(rows // flow.patch, columns // flow.patch)  # (1, N, W)
+        flow, count = self.card.flow, len(constants["text"])
+        rows, columns = constants["control"].shape[2:]
+        noise = latent_noise(shot.seed, flow.channels, rows, columns)[None]  # (1, C, h, w)
+        sigmas = flow_sigmas(shot.steps, flow.shift, shot.start)
+        start, known, repaint = noise, pictures.known, pictures.repaint
+        if known is not None:
+            start = known * np.float32(1 - sigmas[0]) + noise * np.float32(sigmas[0])  # (1, C, h, w)
 
         def velocity(x: Floats, sigma: float) -> Floats:
             if cancelled():
                 raise RenderCancelled("rendering was cancelled")
-            result = self._transformer(
-                sample=np.repeat(x, len(text), axis=0),  # (B, C, h, w)
-                sigma=np.full(len(text), sigma, np.float32),  # (B,)
-                text=text,
-                text_mask=mask,
-                positions=positions,
+            result: Floats = self._transformer(
+                sample=np.repeat(x, count, axis=0),  # (B, C, h, w)
+                sigma=np.full(count, sigma, np.float32),  # (B,)
+                **constants,
             )["velocity"]  # (B, C, h, w)
-            if not guided:
-                return cast(Floats, result)
-            return cast(
-                Floats, result[1:] + np.float32(shot.guidance) * (result[:1] - result[1:])
-            )  # (1, C, h, w)
+            if count == 2:
+                result = result[1:] + np.float32(shot.guidance) * (result[:1] - result[1:])  # (1, C, h, w)
+            if known is None or repaint is None:
+                return result
+            held = noise - known  # (1, C, h, w)
+            return held + repaint * (result - held)
 
-        noise = latent_noise(shot.seed, flow.channels, rows, columns)[None]  # (1, C, h, w)
-        sigmas = flow_sigmas(shot.steps, flow.shift)
-        return cast(Floats, SAMPLERS[flow.sampler](velocity, noise, sigmas, after_step))
+        return cast(Floats, SAMPLERS[flow.sampler](velocity, start, sigmas, after_step))
 
     def _decode(self, latents: Floats) -> npt.NDArray[np.uint8]:
         images = self._vae_decoder(latents=latents)["images"]  # (1, 3, H, W) in [-1, 1]
@@ -262,8 +291,20 @@ class TextToImage:
         return position_table(rows, columns, self.card.flow.position_width, self.card.flow.position_span)
 
 
+def _trigger_phrases(shot: Shot) -> list[str]:
+    """What the adapters of a shot answer to; one of weight 0 is not used."""
+    return [phrase for used in shot.adapters if used.weight for phrase in used.adapter.card.trigger]
+
+
 def _never() -> bool:
     return False
+
+
+def _fold(lines: Pixels, cell: int) -> Floats:
+    """Lines (H, W) with the pixels of each cell as channels, (1, cell cell, H / cell, W / cell)."""
+    rows, columns = lines.shape[0] // cell, lines.shape[1] // cell
+    cells = lines.reshape(rows, cell, columns, cell).transpose(1, 3, 0, 2)  # (cell, cell, h, w)
+    return cells.reshape(1, cell * cell, rows, columns).astype(np.float32)
 
 
 def _stack_texts(texts: list[Floats]) -> tuple[Floats, Floats]:

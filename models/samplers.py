@@ -25,20 +25,23 @@ ArrayT = TypeVar("ArrayT", bound=Arithmetic)
 OnStep = Callable[[int], None]
 
 
-def flow_sigmas(steps: int, shift: float = 1.0) -> list[float]:
+def flow_sigmas(steps: int, shift: float = 1.0, start: float = 1.0) -> list[float]:
     """`steps + 1` noise levels from 1 to 0, moved towards noise by `shift` (Esser et al. 2024, arXiv:2403.03206, eq. 23).
 
+    `start` below 1 sets out from a picture instead of from noise (SDEdit: Meng et al. 2022, arXiv:2108.01073): the
+    first level is `start`, shifted like the others, and as many steps as ever are taken from there.
+
     Raises:
-        ValueError: steps below 1, or a shift that is not positive.
+        ValueError: steps below 1, a shift that is not positive, or a start not above 0 and at most 1.
     """
-    if steps < 1 or shift <= 0:
-        raise ValueError(f"steps must be at least 1 and shift positive, not {steps} and {shift}")
-    times = [1 - i / steps for i in range(1, steps)]
-    return [
-        1.0,
-        *(shift * t / (1 + (shift - 1) * t) for t in times),
-        0.0,
-    ]  # both ends exactly, whatever rounding says
+    if steps < 1 or shift <= 0 or not 0 < start <= 1:
+        raise ValueError(
+            f"steps must be at least 1, shift positive and start in (0, 1], not {steps}, {shift} and {start}"
+        )
+    times = [start * (1 - i / steps) for i in range(steps)]
+    first, *others = (shift * t / (1 + (shift - 1) * t) for t in times)
+    # both ends exactly, whatever rounding says
+    return [1.0 if start == 1 else first, *others, 0.0]
 
 
 def sample_euler(

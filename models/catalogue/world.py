@@ -15,25 +15,31 @@ Rgb: TypeAlias = tuple[int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Where the product stands: its centre as fractions of width and height, its scale as a fraction of the shorter side."""
+    """Where the products stand: the centre of each as fractions of width and height, scale as a fraction of the shorter side."""
 
-    centre_x: float
+    centres_x: tuple[float, ...]
     centre_y: float
     scale: float
+    from_above: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """One picture in words: each field is a key of the tables below."""
+    """One picture in words: each field but `shadow` is a key of the tables below."""
 
     kind: str
     colour: str
     material: str
     background: str
     layout: str
+    light: str = "left"
+    shadow: bool = True
 
 
-KINDS = ("mug", "sneaker", "lamp", "chair", "bottle", "bag", "watch", "vase", "hat", "book", "sofa", "shirt")
+KINDS = (
+    "mug", "sneaker", "lamp", "chair", "bottle", "bag", "watch", "vase", "hat", "book",
+    "sofa", "shirt", "teapot", "umbrella", "guitar", "camera", "dress", "suitcase", "candle", "headphones",
+)  # fmt: skip
 
 COLOURS: Mapping[str, Rgb] = MappingProxyType(
     {
@@ -52,8 +58,10 @@ COLOURS: Mapping[str, Rgb] = MappingProxyType(
     }
 )
 
-MATERIALS = ("matte", "glossy", "metallic", "wooden")
+#: each is told from the others by light or by texture no finer than the autoencoder keeps
+MATERIALS = ("matte", "glossy", "metallic", "wooden", "glass", "woven")
 
+#: plain studio sweeps, and three scenes whose colour here is their mean
 BACKGROUNDS: Mapping[str, Rgb] = MappingProxyType(
     {
         "white": (244, 244, 244),
@@ -64,27 +72,37 @@ BACKGROUNDS: Mapping[str, Rgb] = MappingProxyType(
         "sky blue": (166, 208, 240),
         "rose": (246, 204, 216),
         "lavender": (206, 196, 238),
+        "wooden table": (176, 136, 98),
+        "garden": (122, 168, 104),
+        "sunset": (240, 168, 132),
     }
 )
+SCENES = ("wooden table", "garden", "sunset")
 
 LAYOUTS: Mapping[str, Layout] = MappingProxyType(
     {
-        "centered": Layout(centre_x=0.5, centre_y=0.52, scale=0.62),
-        "on the left": Layout(centre_x=0.30, centre_y=0.54, scale=0.46),
-        "on the right": Layout(centre_x=0.70, centre_y=0.54, scale=0.46),
-        "close-up": Layout(centre_x=0.5, centre_y=0.52, scale=0.84),
-        "small": Layout(centre_x=0.5, centre_y=0.56, scale=0.42),
+        "centered": Layout(centres_x=(0.5,), centre_y=0.52, scale=0.62),
+        "on the left": Layout(centres_x=(0.30,), centre_y=0.54, scale=0.46),
+        "on the right": Layout(centres_x=(0.70,), centre_y=0.54, scale=0.46),
+        "close-up": Layout(centres_x=(0.5,), centre_y=0.52, scale=0.84),
+        "small": Layout(centres_x=(0.5,), centre_y=0.56, scale=0.42),
+        "from above": Layout(centres_x=(0.5,), centre_y=0.5, scale=0.6, from_above=True),
+        "pair": Layout(centres_x=(0.29, 0.71), centre_y=0.54, scale=0.42),
     }
 )
+
+#: the side the light comes from
+LIGHTS = ("left", "right", "front")
 
 # What a caption means when it does not say: the rendering must agree with these, or omission would teach "anything".
 DEFAULT_MATERIAL = "matte"
 DEFAULT_BACKGROUND = "white"
 DEFAULT_LAYOUT = "centered"
+DEFAULT_LIGHT = "left"
 
 
 def is_held_out(kind: str, colour: str) -> bool:
-    """Tell whether this pair is never drawn for training (15 of 144, spread over kinds and colours).
+    """Tell whether this pair is never drawn for training (24 of 240, spread over kinds and colours).
 
     A model that draws these has learned to combine, not to remember.
     """
@@ -98,7 +116,10 @@ def held_out_pairs() -> list[tuple[str, str]]:
 
 
 def sample_scene(rng: Random, held_out: bool = False) -> Scene:
-    """Draw a scene by lot, uniformly over all attributes, with a held-out pair or surely without one."""
+    """Draw a scene by lot, uniformly over kind, colour, material, background and layout, with a held-out pair or surely without.
+
+    Half the scenes are lit from the left, one in five has no shadow.
+    """
     while True:
         scene = Scene(
             kind=rng.choice(KINDS),
@@ -106,6 +127,8 @@ def sample_scene(rng: Random, held_out: bool = False) -> Scene:
             material=rng.choice(MATERIALS),
             background=rng.choice(list(BACKGROUNDS)),
             layout=rng.choice(list(LAYOUTS)),
+            light=rng.choices(LIGHTS, (2, 1, 1))[0],
+            shadow=rng.random() >= 0.2,
         )
         if is_held_out(scene.kind, scene.colour) == held_out:
             return scene

@@ -2,8 +2,8 @@
 
     python -m models.evaluation.grid models/starter --out models/starter/samples.png
 
-One column per kind, prompts with unseen pairs in the order of the fixed list, nothing selected; the last row shows the
-other two sizes in turn.
+Prompts with unseen pairs in the order of the fixed list, each product as often as any other, nothing selected; the last
+row shows the model's other sizes in turn.
 """
 
 import argparse
@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from models.catalogue.world import KINDS
+from models.evaluation.judgement import Pixels
 from models.evaluation.prompts import ScoredPrompt, unseen_prompts
 from models.pipeline import FailedImage, Shot, TextToImage
 
-Pixels = npt.NDArray[np.uint8]
+_COLUMNS = 10
 
 
 def main() -> None:
@@ -26,17 +26,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--rows", type=int, default=5)
+    parser.add_argument(
+        "--rounds", type=int, default=2, help="how often each product is drawn in the first size"
+    )
     args = parser.parse_args()
-    Image.fromarray(draw_sheet(TextToImage.open(args.folder), args.rows)).save(args.out, optimize=True)
+    Image.fromarray(draw_sheet(TextToImage.open(args.folder), args.rounds)).save(args.out, optimize=True)
 
 
-def draw_sheet(model: TextToImage, rows: int) -> Pixels:
-    """uint8 (H, W, 3): `rows` rows of the first size, then one row of the other sizes."""
+def draw_sheet(model: TextToImage, rounds: int) -> Pixels:
+    """uint8 (H, W, 3): every product `rounds` times in the first size, ten to a row, then a row of the other sizes."""
     square, *others = model.card.sizes
-    lines = [np.hstack([draw(model, prompt, square) for prompt in nth_of_each_kind(i)]) for i in range(rows)]
+    pictures = [draw(model, prompt, square) for i in range(rounds) for prompt in nth_of_each_kind(i)]
+    lines = [np.hstack(pictures[i : i + _COLUMNS]) for i in range(0, len(pictures), _COLUMNS)]
     if others:
-        last = [draw(model, p, others[i % len(others)]) for i, p in enumerate(nth_of_each_kind(rows))]
+        prompts = nth_of_each_kind(rounds)[:: len(KINDS) // _COLUMNS]
+        last = [draw(model, prompt, others[i % len(others)]) for i, prompt in enumerate(prompts)]
         lines.append(_in_one_row(last, width=lines[0].shape[1]))
     return np.vstack(lines)
 

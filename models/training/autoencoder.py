@@ -1,75 +1,30 @@
-"""The starter's autoencoder: the stock AutoencoderKL class on images folded 4x4 into channels.
-
-Folding lets every convolution run at a quarter or an eighth of the resolution, which on a CPU trains to 33 dB in a
-third of the time of a pixel-space net of the same latent size.
-
-Kingma and Welling 2014 (arXiv:1312.6114); Rombach et al. 2022 (arXiv:2112.10752); Shi et al. 2016 (pixel shuffle,
-arXiv:1609.05158).
-"""
-
-from typing import Any
+"""How the starter's autoencoder is trained and judged."""
 
 import torch
 from diffusers import AutoencoderKL
-from diffusers.models.autoencoders.vae import DecoderOutput
 from torch import Tensor
 from torch.nn import functional
 
-FOLD = 4
-SCALE = 8  # pixels per latent cell
 
-
-class FoldedAutoencoderKL(AutoencoderKL):  # type: ignore[misc]
-    """`AutoencoderKL` on 4x4-unshuffled images; the weights and the config are those of the stock class.
-
-    Saved under the stock class name, because diffusers cannot load a class of ours named in `model_index.json`; load it
-    with `FoldedAutoencoderKL.from_pretrained(folder, subfolder="vae")`.
-    """
-
-    def encode(self, x: Tensor, return_dict: bool = True) -> Any:
-        """Images (B, 3, H, W) in [-1, 1] to the distribution of latents (B, C, H/8, W/8)."""
-        return super().encode(functional.pixel_unshuffle(x, FOLD), return_dict)  # (B, 48, H/4, W/4) inside
-
-    def decode(self, z: Tensor, return_dict: bool = True, generator: torch.Generator | None = None) -> Any:  # noqa: ARG002 - stock signature
-        """Latents (B, C, H/8, W/8) to images (B, 3, H, W), about [-1, 1]."""
-        images = functional.pixel_shuffle(super().decode(z).sample, FOLD)  # (B, 3, H, W)
-        return DecoderOutput(sample=images) if return_dict else (images,)
-
-
-def build_autoencoder(latent_channels: int, widths: tuple[int, ...]) -> FoldedAutoencoderKL:
-    """A fresh autoencoder with random weights; two widths give a factor of 8 from pixels to latents."""
-    channels = 3 * FOLD * FOLD
-    model = FoldedAutoencoderKL(
-        in_channels=channels,
-        out_channels=channels,
-        down_block_types=("DownEncoderBlock2D",) * len(widths),
-        up_block_types=("UpDecoderBlock2D",) * len(widths),
-        block_out_channels=widths,
-        layers_per_block=1,
-        latent_channels=latent_channels,
-        norm_num_groups=8,
-        mid_block_add_attention=False,
-        sample_size=128,
-        scaling_factor=1.0,
-    )
-    model.to(memory_format=torch.channels_last)
-    return model
-
-
-def decoder_parameters(model: AutoencoderKL) -> list[torch.nn.Parameter]:
-    """What may still change once latents are cached."""
-    return [*model.decoder.parameters(), *model.post_quant_conv.parameters()]
-
-
-def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
-    """Edge-weighted L1, squared error, gradient and low-pass terms; all inputs (B, 3, H, W) in [-1, 1].
+def reconstruction_loss(output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Edge-weighted L1, squared error, gradient and low-pass terms; images are (B, 3, H, W) in [-1, 1].
 
     Flat backdrop is most of a catalogue picture and easy, so the product and its edges weigh up to four times more.
+    `weights` (B, 1, H, W) is 0 where a pixel does not count, such as under a watermark.
     """
-    error = output - target
+    error = output - target if weights is None else (output - target) * weights
     gradient = (_dx(error).abs().mean() + _dy(error).abs().mean()) * 0.5
     low_pass = functional.avg_pool2d(error, 4).abs().mean() * 0.5
     return (error.abs() * _edge_weight(target)).mean() + 4 * error.square().mean() + gradient + low_pass
+
+
+def contrast_loss(output: Tensor, target: Tensor) -> Tensor:
+    """Mean difference of edge energy per 8x8 cell: a texture drawn a little beside its place beats one averaged away.
+
+    Images are (B, 3, H, W). The other terms punish a misplaced texture twice, once where it is and once where it is not,
+    so that they alone prefer none.
+    """
+    return (_edge_energy(output) - _edge_energy(target)).abs().mean()
 
 
 def kl_to_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -77,7 +32,7 @@ def kl_to_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
 
 
-def reconstruct(model: FoldedAutoencoderKL, images: Tensor) -> Tensor:
+def reconstruct(model: AutoencoderKL, images: Tensor) -> Tensor:
     """Encode to the mean and decode, in bfloat16; (B, 3, H, W) in [-1, 1]."""
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         parts = [model.decode(model.encode(part).latent_dist.mean).sample for part in images.split(32)]
@@ -95,6 +50,13 @@ def _dx(x: Tensor) -> Tensor:
 
 def _dy(x: Tensor) -> Tensor:
     return x[..., 1:, :] - x[..., :-1, :]
+
+
+def _edge_energy(x: Tensor) -> Tensor:
+    """Mean absolute difference of neighbours by 8x8 cell, (B, 3, H/8, W/8)."""
+    across = functional.avg_pool2d(functional.pad(_dx(x).abs(), (0, 1)), 8)
+    down = functional.avg_pool2d(functional.pad(_dy(x).abs(), (0, 0, 0, 1)), 8)
+    return across + down
 
 
 def _edge_weight(target: Tensor) -> Tensor:

@@ -1,110 +1,90 @@
 # ruff: noqa: S311 - draws by lot, no secrets
-"""Renders encoded once: the transformer's training set. Captions are not stored but said anew for every pass.
+"""Encodes pictures once for the transformer. Captions of renders are not stored but said anew for every pass."""
 
-python -m models.training.latents --config models/training/starter.toml --out WORK --part 0 --parts 2
-"""
-
-import argparse
-import time
-from dataclasses import astuple, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
-from typing import Self
 
+import numpy as np
 import torch
+from accelerate import PartialState
+from diffusers import AutoencoderKL
 from torch import Tensor
 
 from models.catalogue.captions import training_scene
-from models.catalogue.world import Scene
-from models.training.autoencoder import FoldedAutoencoderKL
-from models.training.checkpoint import load_checkpoint, save_checkpoint
-from models.training.config import Bucket, Recipe
+from models.edges import edge_map
+from models.training.latent_cache import EncodedPictures, LatentCache, encoder_digest, picture_digest
 from models.training.progress import say
-from models.training.renders import render_batch
-from models.training.train_autoencoder import load_autoencoder
+from models.training.recipe import Bucket, CatalogueData, LatentStage, Recipe
+from models.training.render_pool import RenderPool
+from models.training.weights import load_autoencoder
+
+CACHE_FOLDER = "latents"
 
 
-@dataclass(frozen=True)
-class LatentSet:
-    """Latents of one bucket, float16 (N, C, h, w), with the scene of each."""
+def encode_pictures(recipe: Recipe, stage: LatentStage, work: Path) -> None:
+    """Fill the cache of the newest autoencoder; processes share the shards between them, finished shards are kept."""
+    state = PartialState(cpu=not torch.cuda.is_available())
+    if state.device.type == "cpu":
+        torch.set_num_threads(1)
+    model = load_autoencoder(work, recipe, stage.name).to(state.device)
+    cache = open_cache(work, model)
+    if not isinstance(recipe.data, CatalogueData):
+        from models.training.shard_pictures import encode_shards
 
-    latents: Tensor
-    scenes: list[Scene]
-
-
-@dataclass(frozen=True)
-class LatentStatistics:
-    """Mean and standard deviation of each latent channel, (C,)."""
-
-    mean: Tensor
-    deviation: Tensor
-
-    @classmethod
-    def of(cls, latents: Tensor) -> Self:
-        """Measured on the first 8 000 latents (N, C, h, w)."""
-        sample = latents[:8000].float()
-        return cls(sample.mean((0, 2, 3)), sample.std((0, 2, 3)))
-
-    def normalise(self, latents: Tensor) -> Tensor:
-        """Latents (N, C, h, w) to zero mean and unit variance per channel, float32."""
-        return (latents.float() - self.mean.view(1, -1, 1, 1)) / self.deviation.view(1, -1, 1, 1)
+        encode_shards(recipe, recipe.data, stage, model, cache, work, state)
+        return
+    pool = RenderPool(recipe.data.workers)
+    for number, (bucket, shard, rows) in enumerate(_render_plan(recipe, stage)):
+        if number % state.num_processes != state.process_index or cache.shard_file(bucket, shard).exists():
+            continue
+        rng = Random(f"latents {recipe.seed} {bucket.name} {shard}")
+        cache.add(bucket, shard, _render_and_encode(model, pool, rng, bucket, rows, stage.encode_batch))
+        say(f"{stage.name}: {bucket.name} shard {shard}, {rows} pictures")
+    state.wait_for_everyone()
 
 
-def main() -> None:
-    """Render and encode one part of the set; the parts run side by side, one per core."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--part", type=int, default=0)
-    parser.add_argument("--parts", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    recipe, started = Recipe.read(args.config), time.monotonic()
-    model = load_autoencoder(args.out, recipe)
-    state = {}
-    for number, bucket in enumerate(recipe.buckets):
-        count = round(recipe.latents.count * bucket.share / args.parts)
-        rng = Random(f"latents {recipe.seed} {args.part} {number}")
-        state[bucket_name(bucket)] = _encode(model, rng, bucket, count, recipe.latents.encode_batch)
-        say(f"{bucket_name(bucket)}: {count} latents, {time.monotonic() - started:.0f} s")
-    save_checkpoint(part_file(args.out, args.part), state)
+def open_cache(work: Path, model: AutoencoderKL) -> LatentCache:
+    """The latents made by this autoencoder's encoder; its decoder may change meanwhile."""
+    return LatentCache(work / CACHE_FOLDER, encoder_digest(model.encoder, model.quant_conv))
 
 
-def bucket_name(bucket: Bucket) -> str:
-    """Key of a bucket in the file."""
-    return f"{bucket.width}x{bucket.height}"
+def encode_images(model: AutoencoderKL, images: Tensor) -> Tensor:
+    """Images (B, 3, H, W) in [-1, 1] to latents (B, C, h, w), float16 on the CPU."""
+    device = next(model.parameters()).device
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        latents: Tensor = model.encode(images.to(device)).latent_dist.mean
+    return latents.half().cpu().contiguous()
 
 
-def part_file(folder: Path, part: int) -> Path:
-    """Where one part of the set is stored."""
-    return folder / f"latents-{part}.pt"
+def _render_plan(recipe: Recipe, stage: LatentStage) -> list[tuple[Bucket, str, int]]:
+    """Bucket, name and rows of every shard, the same whatever the number of processes."""
+    if stage.count is None:
+        raise ValueError(f"stage {stage.name}: a catalogue has no end, say how many pictures in `count`")
+    plan = []
+    for bucket in recipe.buckets_of(stage):
+        left, number = round(stage.count * bucket.share), 0
+        while left > 0:
+            plan.append((bucket, f"{number:06d}", min(left, stage.shard_rows)))
+            left -= stage.shard_rows
+            number += 1
+    return plan
 
 
-def load_latents(folder: Path, recipe: Recipe) -> list[LatentSet]:
-    """All parts found in `folder`, joined; one set per bucket, in the recipe's order."""
-    states = [load_checkpoint(path) for path in sorted(folder.glob("latents-*.pt"))]
-    sets = []
-    for bucket in recipe.buckets:
-        found = [state[bucket_name(bucket)] for state in states if state]
-        scenes = [Scene(**dict(zip(_FIELDS, row, strict=True))) for part in found for row in part["scenes"]]
-        sets.append(LatentSet(torch.cat([part["latents"] for part in found]), scenes))
-    return sets
-
-
-_FIELDS = ("kind", "colour", "material", "background", "layout")
-
-
-def _encode(
-    model: FoldedAutoencoderKL, rng: Random, bucket: Bucket, count: int, batch: int
-) -> dict[str, object]:
-    scenes = [training_scene(rng) for _ in range(count)]
-    parts = []
-    for start in range(0, count, batch):
-        images = render_batch(scenes[start : start + batch], rng, bucket)  # (B, 3, H, W)
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            parts.append(model.encode(images).latent_dist.mean.half().contiguous())  # (B, C, h, w)
-    return {"latents": torch.cat(parts), "scenes": [astuple(scene) for scene in scenes]}
-
-
-if __name__ == "__main__":
-    main()
+def _render_and_encode(
+    model: AutoencoderKL, pool: RenderPool, rng: Random, bucket: Bucket, rows: int, batch: int
+) -> EncodedPictures:
+    scenes = [training_scene(rng) for _ in range(rows)]
+    latents, edges, digests = [], [], []
+    for start in range(0, rows, batch):
+        images = pool.draw(scenes[start : start + batch], rng, bucket)  # (B, 3, H, W)
+        pixels = ((images + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()  # (B, H, W, 3)
+        latents.append(encode_images(model, images))
+        edges += [edge_map(picture) for picture in pixels]
+        digests += [picture_digest(picture) for picture in pixels]
+    return EncodedPictures(
+        latents=torch.cat(latents),
+        edges=np.stack(edges),
+        digests=digests,
+        labels=[{"scene": asdict(scene)} for scene in scenes],
+    )

@@ -14,7 +14,13 @@ def remove_traces(path: Path) -> None:
         del holder.metadata_props[:]
         holder.doc_string = ""
     nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
-    for part in (*nodes, *model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+    for part in (
+        *nodes,
+        *model.graph.value_info,
+        *model.graph.input,
+        *model.graph.output,
+        *model.graph.initializer,
+    ):
         del part.metadata_props[:]
         part.doc_string = ""
     onnx.save(model, path)

@@ -1,49 +1,67 @@
-"""Write a trained model as an ordinary diffusers folder, float16.
+"""Writes a trained model as an ordinary diffusers folder, float16."""
 
-python -m models.training.pack --config models/training/starter.toml --work WORK --out models/starter
-"""
-
-import argparse
+import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, PixArtSigmaPipeline
+from diffusers import (
+    AutoencoderKL,
+    DPMSolverMultistepScheduler,
+    PixArtSigmaPipeline,
+    PixArtTransformer2DModel,
+)
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5EncoderModel
 
-from models.training.autoencoder import FoldedAutoencoderKL
-from models.training.config import Recipe
-from models.training.latents import LatentStatistics
-from models.training.train_autoencoder import load_autoencoder
-from models.training.train_transformer import load_transformer
-from models.training.transformer import build_tokenizer
+from models.networks.text import build_tokenizer
+from models.networks.transformer import ControlPixArt
+from models.training.latent_statistics import LatentStatistics
+from models.training.recipe import Recipe
+from models.training.weights import load_autoencoder, load_statistics, load_text_encoder, load_transformer
 
 #: moves the sampler's steps towards noise; the model card carries the same number
 FLOW_SHIFT = 1.5
 
 
-def main() -> None:
-    """Join the newest checkpoints into one folder."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True, help="folder of the checkpoints")
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
-    recipe = Recipe.read(args.config)
-    transformer, text_encoder, statistics = load_transformer(args.work, recipe)
-    autoencoder = load_autoencoder(args.work, recipe)
-    fold_statistics(autoencoder, statistics)
+def pack(recipe: Recipe, work: Path, out: Path) -> None:
+    """Join the newest weights of a work folder into one model folder; raises `WeightsMissing`."""
+    autoencoder = load_autoencoder(work, recipe)
+    fold_statistics(autoencoder, load_statistics(work, recipe))
+    tokenizer, text_encoder = _words(recipe, work)
+    write_folder(out, autoencoder, load_transformer(work, recipe), text_encoder, tokenizer)
+
+
+def write_folder(
+    out: Path,
+    autoencoder: AutoencoderKL,
+    transformer: ControlPixArt,
+    text_encoder: T5EncoderModel,
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    """Write networks whose autoencoder has its statistics folded in.
+
+    diffusers cannot load classes of ours named in its files, so both are saved under the name of their stock class; that
+    of the transformer then ignores the control layer.
+    """
+    config = {name: value for name, value in transformer.config.items() if not name.startswith("_")}
     pipe = PixArtSigmaPipeline(
-        tokenizer=build_tokenizer(),
+        tokenizer=tokenizer,
         text_encoder=text_encoder,
         vae=stock_autoencoder(autoencoder),
-        transformer=transformer,
+        transformer=PixArtTransformer2DModel(**config),
         scheduler=DPMSolverMultistepScheduler(
             prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=FLOW_SHIFT
         ),
     )
-    pipe.to(torch.float16).save_pretrained(args.out)
+    pipe.to(torch.float16).save_pretrained(out)
+    transformer.to(torch.float16).save_pretrained(out / "transformer")
+    path = out / "transformer" / "config.json"
+    written = json.loads(path.read_text("utf-8"))
+    path.write_text(
+        json.dumps({**written, "_class_name": "PixArtTransformer2DModel"}, indent=2) + "\n", "utf-8"
+    )
 
 
-def fold_statistics(model: FoldedAutoencoderKL, statistics: LatentStatistics) -> None:
+def fold_statistics(model: AutoencoderKL, statistics: LatentStatistics) -> None:
     """Put the normalisation of latents into the 1x1 convolutions around them, exactly.
 
     diffusers has one scalar `scaling_factor`, which cannot hold a mean and a deviation per channel.
@@ -58,7 +76,7 @@ def fold_statistics(model: FoldedAutoencoderKL, statistics: LatentStatistics) ->
         encode.bias[count:] -= 2 * deviation.log()  # the second half is the logarithm of the variance
 
 
-def stock_autoencoder(model: FoldedAutoencoderKL) -> AutoencoderKL:
+def stock_autoencoder(model: AutoencoderKL) -> AutoencoderKL:
     """The same weights under diffusers' own class name, which is the one it can load again."""
     config = {name: value for name, value in model.config.items() if not name.startswith("_")}
     stock = AutoencoderKL(**config)
@@ -66,5 +84,12 @@ def stock_autoencoder(model: FoldedAutoencoderKL) -> AutoencoderKL:
     return stock
 
 
-if __name__ == "__main__":
-    main()
+def _words(recipe: Recipe, work: Path) -> tuple[PreTrainedTokenizerBase, T5EncoderModel]:
+    shape = recipe.networks.text_encoder
+    if shape.folder is None:
+        return build_tokenizer(shape.max_tokens), load_text_encoder(work, recipe)
+    folder = work / shape.folder
+    return (
+        AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+        T5EncoderModel.from_pretrained(folder / "text_encoder", local_files_only=True),
+    )
