@@ -40,8 +40,8 @@ from schemas.ids import new_id
 from schemas.microbatch import ImageTask, Microbatch
 from schemas.model_offer import ModelOffer
 from schemas.object_event import ObjectCreated
+from schemas.object_keys import image_key, receipt_key
 from schemas.outcome import Finished, GpuDone, Heartbeat, ImageRendered, Report, Started, Stored
-from schemas.render_spec import image_key, receipt_key
 from schemas.verdict import Verdict
 from storage.broker.connection import BrokerSettings
 from storage.broker.consumer import Consumer
