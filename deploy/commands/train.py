@@ -14,6 +14,9 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from deploy.training_extra import INSTALL, missing_for_training
+from schemas.errors import BadSettings
+
 if TYPE_CHECKING:
     from models.training.dry_run import StageNeeds
     from models.training.recipe import Recipe
@@ -45,6 +48,8 @@ def train(
     ] = None,
 ) -> None:
     """Train the networks of a recipe, stage by stage; started again, it goes on where it stopped."""
+    if missing := missing_for_training():
+        raise BadSettings(f"training needs {', '.join(missing)}: install the [train] extra, {INSTALL}")
     console = Console()
     recipe = _read(config, console)
     if sharding not in ("none", "fsdp", "zero3"):
@@ -62,11 +67,8 @@ def train(
 
 
 def _read(config: Path, console: Console) -> Recipe:
-    try:
-        from models.training.recipe import Recipe
-    except ImportError as error:
-        console.print(f"aquatint train needs the training extra: pip install 'aquatint[train]' ({error})")
-        raise typer.Exit(1) from error
+    from models.training.recipe import Recipe
+
     try:
         return Recipe.read(config)
     except (OSError, ValidationError, ValueError) as error:
