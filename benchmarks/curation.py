@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import os
 import sys
@@ -122,16 +123,17 @@ class Memory:
 
 
 def pictures_per_second(count: int, folder: Path) -> dict[str, Any]:
-    """A whole curation of `count` pictures, with one process and with one per core."""
+    """A whole curation of `count` pictures, with one process and with one per core, with and without text."""
     source = folder / "source"
     kind = write_pictures(source, count)
     runs = {}
-    for workers in sorted({1, os.cpu_count() or 1}):
-        dest = folder / f"out-{workers}"
+    for workers, reader in itertools.product(sorted({1, os.cpu_count() or 1}), ("auto", "none")):
+        dest = folder / f"out-{workers}-{reader}"
         cpu, wall = os.times(), time.perf_counter()
-        report = curate(source, dest, CurationSettings.model_validate(SETTINGS | {"workers": workers}))
+        options = SETTINGS | {"workers": workers, "text": {"reader": reader}}
+        report = curate(source, dest, CurationSettings.model_validate(options))
         spent = os.times()
-        runs[str(workers)] = {
+        runs[f"{workers} workers, text {'found' if reader == 'auto' else 'not looked for'}"] = {
             "images_per_second": round(report.seen / (time.perf_counter() - wall), 1),
             "cpu_ms_per_image": round(1000 * (sum(spent[:4]) - sum(cpu[:4])) / report.seen, 1),
             "seconds_by_step": dict(report.seconds),
@@ -139,7 +141,7 @@ def pictures_per_second(count: int, folder: Path) -> dict[str, Any]:
             "dropped": dict(report.dropped),
             "did_not_run": dict(report.notes),
         }
-    return {"pictures": count, "picture_kind": kind, "by_workers": runs}
+    return {"pictures": count, "picture_kind": kind, "runs": runs}
 
 
 def write_pictures(folder: Path, count: int) -> str:

@@ -1,7 +1,7 @@
-"""A trigger phrase as a token of its own, so that an adapter can tell it from every other word.
+"""A trigger phrase as tokens of its own, so that an adapter can tell it from every other word.
 
 A model with a small vocabulary reads a brand's name as just another unknown word, and has learnt to ignore those. So a
-prompt that holds the trigger of an adapter in use gets one more hidden state beside those of its words: a direction drawn
+prompt that holds the trigger of an adapter in use gets a few more hidden states beside those of its words: directions drawn
 from the phrase itself, which only an adapter trained with that phrase knows what to do with.
 """
 
@@ -16,10 +16,13 @@ from models.noise import latent_noise
 
 Floats = npt.NDArray[np.float32]
 
+#: states of one phrase: with four of them a look is learnt in half the steps that it takes with one
+TOKENS = 4
+
 
 def with_triggers(prompt: str, hidden: Floats, phrases: Iterable[str]) -> Floats:
-    """Hidden states (T, D) of a prompt with one more, (T + 1, D), for each phrase it holds as whole words, in any case."""
-    tokens = [trigger_token(phrase, hidden) for phrase in phrases if holds_trigger(prompt, phrase)]
+    """Hidden states (T, D) of a prompt with `TOKENS` more for each phrase it holds as whole words, in any case."""
+    tokens = [trigger_tokens(phrase, hidden) for phrase in phrases if holds_trigger(prompt, phrase)]
     return np.concatenate([hidden, *tokens]) if tokens else hidden
 
 
@@ -29,9 +32,11 @@ def holds_trigger(prompt: str, phrase: str) -> bool:
     return bool(words) and re.search(rf"(?<!\w){words}(?!\w)", prompt, re.IGNORECASE) is not None
 
 
-def trigger_token(phrase: str, hidden: Floats) -> Floats:
-    """The state (1, D) of a phrase, as large as those of the prompt (T, D); the same phrase has the same direction everywhere."""
+def trigger_tokens(phrase: str, hidden: Floats) -> Floats:
+    """The states (TOKENS, D) of a phrase, as large as those of the prompt (T, D), in the same directions for every prompt."""
     digest = hashlib.sha256(" ".join(phrase.lower().split()).encode()).digest()
-    direction = latent_noise(int.from_bytes(digest[:8], "big"), 1, 1, hidden.shape[1]).reshape(1, -1)
-    size = np.sqrt(np.square(hidden, dtype=np.float64).mean() / np.square(direction, dtype=np.float64).mean())
-    return np.asarray(direction * np.float32(size), np.float32)
+    directions = latent_noise(int.from_bytes(digest[:8], "big"), 1, TOKENS, hidden.shape[1])[0]
+    size = np.sqrt(
+        np.square(hidden, dtype=np.float64).mean() / np.square(directions, dtype=np.float64).mean()
+    )
+    return np.asarray(directions * np.float32(size), np.float32)

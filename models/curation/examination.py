@@ -20,12 +20,10 @@ from models.curation.pool import Crashed
 from models.curation.reasons import Reason, Refused
 from models.curation.run import Run
 from models.curation.settings import ReadSettings
-from models.curation.text_regions import ReaderHere, TextReader, open_reader, text_area
+from models.curation.text_regions import READ_SIDE, ReaderHere, TextReader, open_reader, text_area
 from models.errors import ModelUnusable
 
 STEP, CUT_STEP = "examine", "outliers"
-#: text is looked for at no more than this many pixels on the longer side; a watermark is larger than a pixel
-READ_SIDE = 1280
 #: pictures that are shown to the encoder, and committed, together
 BATCH = 64
 

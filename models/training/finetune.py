@@ -1,7 +1,7 @@
 """Fine-tune a served model for a brand: a small adapter (LoRA, Hu et al. 2021, arXiv:2106.09685) from a few pictures.
 
 The look is learnt for prompts that hold the trigger, a short phrase such as "acme style"; all others should stay as they
-were. The phrase may be of words the model does not know: it reaches the model as a token of its own (`models.triggers`).
+were. The phrase may be of words the model does not know: it reaches the model as tokens of its own (`models.triggers`).
 """
 
 import importlib.util
@@ -20,7 +20,7 @@ from models.errors import FinetuneCancelled, FinetuneRefused, RuntimeMissing
 FinetuneStageName = Literal["prepare", "train", "evaluate"]
 LARGEST_RANK = 64
 MOST_STEPS = 100_000
-DEFAULT_STEPS = 1500
+DEFAULT_STEPS = 2400
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NEEDED = ("torch", "diffusers", "transformers", "accelerate", "peft", "safetensors")
 
@@ -44,9 +44,9 @@ class FinetuneJob:
     steps: int | None = None
     minutes: float | None = None
     seed: int = 0
-    batch: int = 8
-    learning_rate: float = 2e-3
-    prior_batch: int = 8
+    batch: int = 12
+    learning_rate: float = 8e-3
+    prior_batch: int = 4
     prior_prompts: Sequence[str] = ()
     base_checks: int = 96
     licence: str = ""

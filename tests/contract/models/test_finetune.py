@@ -68,7 +68,7 @@ def card_of(place: Path) -> dict[str, object]:
         "flow": {"channels": 4, "pixels_per_cell": 8, "patch": 2, "shift": 1.5, "sampler": "dpmpp_2m",
                  "position_width": WIDTH, "position_span": 4},
         "costs": {"fixed_seconds": 0, "image_seconds": 1, "step_seconds": 0.1, "measured_on": "paper"},
-        "files": {n: file_sha256(p) for n, p in names.items() if p.suffix in (".onnx", ".json", ".safetensors")},
+        "files": {n: file_sha256(p) for n, p in names.items() if p.suffix in (".onnx", ".weights", ".json", ".safetensors")},
     }  # fmt: skip
 
 

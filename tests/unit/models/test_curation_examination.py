@@ -28,7 +28,7 @@ from models.curation.run import Tools
 from models.curation.samples import read_samples
 from models.curation.settings import CurationSettings, OutlierSettings, TextSettings
 from models.curation.source import Source
-from models.curation.text_regions import open_reader, text_area
+from models.curation.text_regions import is_text, open_reader, text_area
 from models.errors import ModelNotFound, RuntimeMissing
 
 WORST_TENTH = Cut(percentile=10)
@@ -148,6 +148,24 @@ def test_steps_that_did_not_run_are_said(tmp_path: Path) -> None:
     assert "switched off" in report.notes["outliers"]
     assert "switched off" in report.notes["text"]
     assert None is report.encoder
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "height", "expected"),
+    [
+        ("SALE", 400, 300, True),
+        ("25%", 60, 30, True),
+        ("26", 511, 459, False),
+        ("0000", 300, 90, False),
+        ("8", 20, 20, False),
+        ("-- ..", 80, 20, False),
+    ],
+)
+def test_things_that_look_like_letters(text: str, width: int, height: int, expected: bool) -> None:
+    """A guitar is no "10" and two wheels no "00", while a small price and a large word are text."""
+    corners = [(0, 0), (width, 0), (width, height), (0, height)]
+
+    assert expected == is_text(text, corners, 512)
 
 
 def test_covered_area_counts_overlaps_once() -> None:

@@ -1,11 +1,11 @@
-"""A trigger phrase is a token of its own: seen where it stands, and only there."""
+"""A trigger phrase has tokens of its own: seen where it stands, and only there."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.triggers import holds_trigger, trigger_token, with_triggers
+from models.triggers import TOKENS, holds_trigger, trigger_tokens, with_triggers
 
 HIDDEN = np.random.default_rng(0).normal(0, 0.3, (5, 128)).astype(np.float32)
 
@@ -39,21 +39,21 @@ def test_prompts_without_the_phrase_stay_bit_equal() -> None:
     assert with_triggers("a mug", HIDDEN, ["acme style", "other"]) is HIDDEN
 
 
-def test_each_phrase_held_adds_one_state() -> None:
-    """Two triggers in one prompt give two more states, in the order of the adapters, beside the untouched words."""
+def test_each_phrase_held_adds_its_states() -> None:
+    """Two triggers in one prompt both add their states, in the order of the adapters, beside the untouched words."""
     told = with_triggers("acme style mug, zeta look", HIDDEN, ["acme style", "absent", "zeta look"])
 
-    assert (7, 128) == told.shape
+    assert (5 + 2 * TOKENS, 128) == told.shape
     assert np.float32 == told.dtype
     assert np.array_equal(HIDDEN, told[:5])
-    assert np.array_equal(trigger_token("Acme  style", HIDDEN), told[5:6])
+    assert np.array_equal(trigger_tokens("Acme  style", HIDDEN), told[5 : 5 + TOKENS])
 
 
 @given(st.text(min_size=1, max_size=12), st.text(min_size=1, max_size=12), st.floats(0.01, 100))
 def test_directions_belong_to_phrases_and_sizes_to_the_model(one: str, other: str, scale: float) -> None:
     """The same phrase has the same direction at any scale of hidden states; different phrases are nearly at right angles."""
-    a, b = trigger_token(one, HIDDEN)[0], trigger_token(one, HIDDEN * np.float32(scale))[0]
-    c = trigger_token(other, HIDDEN)[0]
+    a, b = trigger_tokens(one, HIDDEN).ravel(), trigger_tokens(one, HIDDEN * np.float32(scale)).ravel()
+    c = trigger_tokens(other, HIDDEN).ravel()
 
     assert np.allclose(a * scale, b, rtol=1e-3)
     assert np.isclose(np.sqrt(np.square(a).mean()), np.sqrt(np.square(HIDDEN).mean()), rtol=1e-3)
