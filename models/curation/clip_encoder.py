@@ -91,5 +91,5 @@ def require_clip(settings: OutlierSettings) -> Path:
     try:
         import open_clip  # noqa: F401
     except (ImportError, RuntimeError) as error:  # torchvision of another build than torch raises the latter
-        raise RuntimeMissing(f"open-clip cannot be loaded ({error}): pip install 'aquatint[train]'") from None
+        raise RuntimeMissing(f"open-clip cannot be loaded ({error}): pip install open-clip-torch") from None
     return given
