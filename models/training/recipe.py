@@ -211,6 +211,12 @@ class TransformerStage(TrainedStage):
     flow_shift: float = Field(
         default=1.0, gt=0, description="moves training towards noise, for larger pictures"
     )
+    noise_share: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="of samples at nearly pure noise, which a logit-normal hardly draws and where the first step decides a picture's tone",
+    )
 
 
 class DistilStage(TransformerStage):

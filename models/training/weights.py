@@ -24,6 +24,7 @@ from models.training.recipe import (
     TrainedStage,
     TransformerStage,
 )
+from models.training.widen import State, widen_autoencoder, widen_transformer
 
 
 class WeightsMissing(ModelError):
@@ -108,6 +109,8 @@ def load_statistics(work: Path, recipe: Recipe, before: str | None = None) -> La
 def begin_with(work: Path, stage: TrainedStage, part: PartName, model: nn.Module) -> None:
     """Load what the recipe says a part starts from, tensors that fit in name and shape; others keep their random start.
 
+    Weights with fewer latent channels than the recipe's are widened.
+
     Raises:
         WrongStart: the file is missing, is another one, or fits nowhere.
     """
@@ -125,12 +128,21 @@ def begin_with(work: Path, stage: TrainedStage, part: PartName, model: nn.Module
         own = model.state_dict()
         fitting = {
             name: value.float()
-            for name, value in load_file(path).items()
+            for name, value in _widened(part, load_file(path), own).items()
             if name in own and own[name].shape == value.shape
         }
         if not fitting:
             raise WrongStart(f"nothing in {start.file} fits the {part} of the recipe")
         model.load_state_dict(fitting, strict=False)
+
+
+def _widened(part: PartName, state: State, own: State) -> State:
+    if part == "autoencoder" and "post_quant_conv.weight" in state:
+        return widen_autoencoder(state, own)
+    if part == "transformer" and "pos_embed.proj.weight" in state:
+        patch = state["pos_embed.proj.weight"].shape[-1]
+        return widen_transformer(state, own, patch)
+    return state
 
 
 def _required(work: Path, recipe: Recipe, part: PartName, before: str | None) -> Path:

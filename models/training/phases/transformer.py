@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _SHOWN_STEPS = 8
 _SHOWN_SHIFT = 1.5
+_FIRST_SIGMA = 0.95  # from here on a level counts as nearly pure noise
 
 
 class TransformerPhase(Phase):
@@ -69,10 +70,17 @@ class TransformerPhase(Phase):
         return _mean_square(velocity.float() - (noise - clean), batch.get("weights"))
 
     def noised(self, clean: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Noise levels (B,) drawn from a logit-normal, moved by the stage's shift; noise; and their mixture with `clean`."""
-        time = torch.sigmoid(torch.randn(len(clean), device=clean.device) + self.stage.noise_mean)  # (B,)
+        """Noise levels (B,) drawn from a logit-normal, moved by the stage's shift; noise; and their mixture with `clean`.
+
+        The stage's `noise_share` of them is drawn evenly between .95 and 1.
+        """
+        device = clean.device
+        time = torch.sigmoid(torch.randn(len(clean), device=device) + self.stage.noise_mean)  # (B,)
         shift = self.stage.flow_shift
         sigma = shift * time / (1 + (shift - 1) * time)
+        if self.stage.noise_share:
+            first = torch.rand(len(clean), device=device) < self.stage.noise_share
+            sigma = torch.where(first, 1 - (1 - _FIRST_SIGMA) * torch.rand(len(clean), device=device), sigma)
         noise, share = torch.randn_like(clean), sigma.view(-1, 1, 1, 1)
         return sigma, noise, (1 - share) * clean + share * noise
 

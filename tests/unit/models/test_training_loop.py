@@ -251,3 +251,23 @@ def test_the_encoder_digest_sees_every_weight() -> None:
         layer.bias[1] += 1e-6
 
     assert before != encoder_digest(layer)
+
+
+def test_nearly_pure_noise_is_drawn_as_often_as_the_recipe_says() -> None:
+    """A logit-normal leaves the levels of a sampler's first step out; `noise_share` brings them in."""
+    from types import SimpleNamespace
+
+    from models.training.phases.transformer import TransformerPhase
+
+    torch.manual_seed(0)
+    clean = torch.zeros(4000, 1, 1, 1)
+
+    def share_above(**settings: float) -> float:
+        stage = recipe_stage.model_copy(update=settings)
+        sigma, _, _ = TransformerPhase.noised(SimpleNamespace(stage=stage), clean)  # type: ignore[arg-type]
+        assert 0 < sigma.min() and sigma.max() <= 1
+        return float((sigma > 0.95).float().mean())
+
+    recipe_stage = tiny_recipe().stage("transformer")
+    assert share_above() < 0.02
+    assert 0.18 < share_above(noise_share=0.2) < 0.24
