@@ -63,9 +63,25 @@ def exact_upper_bound(events: int, count: int, confidence: float = 0.95) -> floa
     return high
 
 
-def sample_size_for(rate: float, confidence: float = 0.95) -> int:
-    """How many pictures without a single event show that the rate is below `rate` at this confidence."""
-    return math.ceil(math.log(1 - confidence) / math.log1p(-rate))
+def sample_size_for(rate: float, confidence: float = 0.95, events: int = 0) -> int:
+    """How many trials with `events` among them show that the rate is below `rate` at this confidence.
+
+    Exact: the smallest count whose `exact_upper_bound` lies below `rate`; 2,995 for .001 with none, 4,742 with one.
+
+    Raises:
+        ValueError: `rate` or `confidence` is not between 0 and 1, or `events` is negative.
+    """
+    if not 0 < rate < 1 or not 0 < confidence < 1 or events < 0:
+        raise ValueError(f"no sample size for rate {rate}, confidence {confidence} and {events} events")
+    if events == 0:
+        return math.ceil(math.log(1 - confidence) / math.log1p(-rate))
+    low, high = events, 2 * events
+    while _at_most(events, high, rate) > 1 - confidence:
+        low, high = high, 2 * high
+    while high - low > 1:  # more trials with as few events are ever less believable
+        middle = (low + high) // 2
+        low, high = (middle, high) if _at_most(events, middle, rate) > 1 - confidence else (low, middle)
+    return high
 
 
 def _at_most(events: int, count: int, rate: float) -> float:
