@@ -51,7 +51,10 @@ from storage.broker.topology import outcomes, work, work_queue
 from storage.dispatch import CeleryDispatcher
 from storage.ledger.engine import Ledger
 from storage.objects.memory import MemoryStore
+from storage.sealing import MasterKeys
 
+#: Words are sealed in the ledger, as in every installation.
+KEYS = MasterKeys(b"a secret of thirty-two bytes....")
 WORKERS = ("wrk_bench_1", "wrk_bench_2")
 OFFER = ModelOffer(
     name="null",
@@ -96,7 +99,7 @@ def release(ledger_url: str, broker: BrokerSettings, stop: Any) -> None:
     register()
     done = threading.Event()
     threading.Thread(target=lambda: (stop.wait(), done.set()), daemon=True).start()
-    with Ledger.open(ledger_url) as ledger:
+    with Ledger.open(ledger_url, keys=KEYS) as ledger:
         run_releaser(Releaser(ledger, CeleryDispatcher(Publisher(broker))), ledger, done)
 
 
@@ -185,7 +188,7 @@ class Stack:
 
     def __init__(self, ledger_url: str, broker: BrokerSettings) -> None:
         register()
-        self.ledger = Ledger.open(ledger_url)
+        self.ledger = Ledger.open(ledger_url, keys=KEYS)
         self.ledger.migrate()
         self.store = MemoryStore(bucket="uploads")
         planner = Planner(

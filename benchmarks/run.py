@@ -10,7 +10,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 #: Module name to the arguments of a full run.
-BENCHMARKS = {"control_plane": [], "starter": []}
+BENCHMARKS = {"control_plane": [], "starter": [], "safety": []}
 
 
 def main() -> int:

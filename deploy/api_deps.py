@@ -11,11 +11,13 @@ from deploy.compose import RESULTS, UPLOADS, Parts
 from deploy.crew import Crew
 from handlers.api.ports import ApiDeps, ReadinessCheck
 from schemas.errors import QueueUnavailable
+from schemas.input_image import InputImage
 from storage.broker.publisher import Outgoing, Publisher
 from storage.broker.topology import outcomes
 from storage.ledger import workers
 from storage.objects.location import is_s3
 from storage.objects.store import ObjectStore
+from storage.sealing import derive_key
 
 
 def api_deps(parts: Parts, crew: Crew) -> ApiDeps:
@@ -27,10 +29,14 @@ def api_deps(parts: Parts, crew: Crew) -> ApiDeps:
     def publish_report(body: bytes) -> None:
         publisher.publish(Outgoing(queue=queue, body=body.decode()))
 
+    def take_input(tenant: str, data: bytes) -> InputImage:
+        parts.gate.turn_away(tenant)
+        return parts.inputs.accept(tenant, data)
+
     return ApiDeps(
         ledger=parts.ledger,
         intake=parts.intake,
-        take_input=parts.inputs.accept,
+        take_input=take_input,
         results=parts.results_of,
         metrics=CollectorRegistry(),
         tokens=settings.api_tokens,
@@ -39,6 +45,9 @@ def api_deps(parts: Parts, crew: Crew) -> ApiDeps:
         links=parts.links,
         publish_report=publish_report if secret else None,
         outcomes_secret=secret,
+        reviewers=settings.reviewer_tokens,
+        vault=parts.vault,
+        session_key=derive_key(parts.secret, "review-session"),
         notification_token=settings.notification_token.get_secret_value(),
     )
 

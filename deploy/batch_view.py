@@ -7,14 +7,17 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, text
 
-from deploy.contact_sheet import Entry
+from deploy.contact_entry import Entry
 from deploy.progress import Standing
+from safety.provenance.reading import read_picture
+from safety.provenance.telling import credentials_in_words
 from schemas.errors import ObjectMissing
-from schemas.outcome import ImageBlocked, ImageFailed, ImageRendered
-from schemas.render_spec import RenderSpec
+from schemas.outcome import ImageBlocked, ImageFailed, ImageHeld, ImageRendered
 from schemas.states import ImageState
-from storage.ledger import images
+from storage.ledger import batches, images
+from storage.ledger import held as held_images
 from storage.ledger.engine import Ledger
+from storage.ledger.sealed import opened
 from storage.ledger.sql import AnyRow
 from storage.objects.store import ObjectStore
 
@@ -25,7 +28,8 @@ _OWED = text(
               coalesce(sum(CASE WHEN d.state = 'pending' THEN 1 ELSE 0 END), 0) AS pending
        FROM delivery AS d JOIN endpoint AS e ON e.id = d.endpoint WHERE e.tenant = :tenant AND e.url = :url"""
 )
-_ROW_ERRORS = text("SELECT problem FROM row_error WHERE batch = :batch ORDER BY row LIMIT 20")
+#: Refused rows that are told of.
+_PROBLEMS_MOST = 20
 
 
 class BatchView:
@@ -42,7 +46,7 @@ class BatchView:
             return self._row(conn)
 
     def _row(self, conn: Connection) -> AnyRow | None:
-        return conn.execute(_BATCH, self._place).one_or_none()
+        return next(iter(opened(conn, "batch", conn.execute(_BATCH, self._place))), None)
 
     def look(self) -> tuple[Standing, bool]:
         """Where everything stands, and whether nothing more will happen."""
@@ -51,28 +55,32 @@ class BatchView:
             if batch is None:
                 return Standing(total=0, queued=0, rendering=0, stored=0, blocked=0, failed=0, delivered=0, owed=0), False
             rendering = conn.execute(_RELEASED, {"batch": batch.id}).scalar_one()
+            held = 0 if batch.phase == "ended" else held_images.of_batch(conn, batch.id)
             owed = conn.execute(_OWED, self._url).one()
         failed = batch.failed + batch.expired + batch.canceled
         ended = batch.rendered + batch.blocked + failed
         standing = Standing(
             total=batch.total,
-            queued=max(0, batch.total - ended - rendering),
+            queued=max(0, batch.total - ended - rendering - held),
             rendering=rendering,
             stored=batch.rendered,
             blocked=batch.blocked,
             failed=failed,
             delivered=owed.delivered,
             owed=owed.owed,
+            held=held,
         )
-        return standing, batch.phase == "ended" and not owed.pending
+        # What is held may wait for days: nobody is kept waiting for a reviewer.
+        only_held = bool(held) and batch.phase == "planned" and ended + held == batch.total
+        return standing, (batch.phase == "ended" or only_held) and not owed.pending
 
     def problems(self) -> list[str]:
         """Why the manifest or rows of it were refused, in sentences."""
         with self._ledger.read() as conn:
             batch = self._row(conn)
-            rows = conn.execute(_ROW_ERRORS, {"batch": batch.id}).scalars().all() if batch is not None else []
+            rows = batches.row_errors(conn, batch.id, count=_PROBLEMS_MOST) if batch is not None else []
         told = [batch.error] if batch is not None and batch.error else []
-        return [_sentence(json.loads(one)) for one in [*told, *rows]]
+        return [_sentence(json.loads(one)) for one in [*told, *(row.problem for row in rows)]]
 
     def entries(self, store: ObjectStore) -> Iterator[Entry]:
         """Every image of the batch in the order of the manifest."""
@@ -107,27 +115,43 @@ def _sentence(problem: dict[str, object]) -> str:
 
 
 def _entry(row: AnyRow, store: ObjectStore) -> Entry:
-    spec = RenderSpec.model_validate_json(row.spec)
+    spec = json.loads(row.spec)
     verdict, picture = _verdict(row), None
     if row.state == ImageState.RENDERED:
         try:
             picture = store.get(ImageRendered.model_validate_json(row.result).stored.key)
         except ObjectMissing:
             verdict = "the picture is no longer in the store"
-    title = f"{row.row_key or row.job}  {spec.width}x{spec.height}"
+    facts = read_picture(picture) if picture is not None else None
     return Entry(
-        title=title, prompt=spec.prompt, alt=row.alt, state=row.state, verdict=verdict, picture=picture, digest=row.digest
+        title=f"{row.row_key or row.job} · {spec.get('width')}x{spec.get('height')}",
+        prompt=spec.get("prompt", ""),
+        alt=row.alt,
+        state=row.state,
+        verdict=verdict,
+        picture=picture,
+        digest=row.digest,
+        languages={lang: text for lang, text in facts.alt.items() if lang != "x-default"} if facts else {},
+        credentials=credentials_in_words(facts) if facts else "",
+        intact=facts is not None and facts.says_ai and facts.is_intact,
     )
 
 
 def _verdict(row: AnyRow) -> str:
     if row.state == ImageState.RENDERED:
         verdict = ImageRendered.model_validate_json(row.result).verdict
-        return f"allowed by policy {verdict.policy}, {len(verdict.checks)} checks"
+        return f"Allowed by policy {verdict.policy} after {_counted(len(verdict.checks), 'check')}"
+    if row.state == ImageState.HELD:
+        held = ImageHeld.model_validate_json(row.result).verdict
+        return f"Held for review by policy {held.policy}: {', '.join(held.found or held.reasons)}"
     if row.state == ImageState.BLOCKED:
         blocked = ImageBlocked.model_validate_json(row.result).verdict
-        return f"blocked by policy {blocked.policy}: {', '.join(blocked.reasons)}"
+        return f"Blocked by policy {blocked.policy}: {', '.join(blocked.reasons)}"
     if row.state == ImageState.FAILED and row.result:
         failure = ImageFailed.model_validate_json(row.result).failure
-        return f"failed at {failure.stage}: {failure.code}"
+        return f"Failed at {failure.stage}: {failure.code}"
     return str(row.state)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

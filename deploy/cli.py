@@ -59,7 +59,7 @@ def serve(
 @app.command()
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to draw.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .png, .jpg or .webp.")] = Path("image.png"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .png, .jpg, .webp or .avif.")] = Path("image.png"),
     size: Annotated[str | None, typer.Option(help="Width x height in pixels, e.g. 128x128.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed and prompt, same picture.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,

@@ -26,7 +26,7 @@ def submit_event(settings: Settings, path: Path, out: Console, *, wait: bool) ->
         json.loads(body)
     except ValueError as error:
         raise MalformedJson(f"{path} is not JSON: {error}") from None
-    accepted = _call(settings, "POST", "/v1/events", content=body, headers={"content-type": "application/cloudevents+json"})
+    accepted = call(settings, "POST", "/v1/events", content=body, headers={"content-type": "application/cloudevents+json"})
     out.print_json(json.dumps(accepted))
     if not wait:
         return 0
@@ -37,7 +37,7 @@ def submit_event(settings: Settings, path: Path, out: Console, *, wait: bool) ->
 
 def show_status(settings: Settings, identity: str, out: Console) -> None:
     """GET a job, batch, image or fine-tune by its id."""
-    out.print_json(json.dumps(_call(settings, "GET", _path(identity))))
+    out.print_json(json.dumps(call(settings, "GET", _path(identity))))
 
 
 def _path(identity: str) -> str:
@@ -49,10 +49,18 @@ def _path(identity: str) -> str:
 
 def _wait(settings: Settings, identity: str) -> dict[str, Any]:
     while True:
-        found = _call(settings, "GET", _path(identity))
-        if found.get("state") in ENDED:
+        found = call(settings, "GET", _path(identity))
+        if found.get("state") in ENDED or _waits_for_reviewers(found):
             return found
         time.sleep(0.3)
+
+
+def _waits_for_reviewers(job: dict[str, Any]) -> bool:
+    """Whether all that is left of a job is held, which may take days."""
+    counts = dict(job.get("counts", {}))
+    ended = sum(counts.get(name, 0) for name in ("rendered", "blocked", "failed", "canceled", "expired"))
+    held = int(counts.get("held", 0))
+    return held > 0 and ended + held == counts.get("total")
 
 
 def _read(path: Path) -> bytes:
@@ -62,10 +70,13 @@ def _read(path: Path) -> bytes:
         raise NotFound(f"{path}: {error.strerror}") from None
 
 
-def _call(settings: Settings, method: str, path: str, **options: Any) -> dict[str, Any]:
+def call(settings: Settings, method: str, path: str, *, token: str | None = None, **options: Any) -> dict[str, Any]:
+    """The JSON answer of the API; by default called with a tenant's token. An answer that is a problem is raised as one."""
     base = f"http://{settings.api_host}:{settings.api_port}"
     headers = dict(options.pop("headers", {}))
-    if token := next(iter(settings.api_tokens), ""):
+    if token is None:
+        token = next(iter(settings.api_tokens), "")
+    if token:
         headers["authorization"] = f"Bearer {token}"
     try:
         answer = httpx.request(method, base + path, headers=headers, timeout=30, **options)

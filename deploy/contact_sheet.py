@@ -1,41 +1,20 @@
-"""A page and a picture that show everything a run has made, with prompt, alt text and verdict."""
+"""A page that shows everything a run has made, with what each picture says about itself."""
 
 from __future__ import annotations
 
 import base64
 import html
-import io
-import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
-
-#: Pixels of the PNG sheet.
-CELL_WIDTH, PICTURE_HEIGHT, TEXT_HEIGHT, GAP, MARGIN, HEADER = 208, 208, 128, 16, 28, 96
-COLUMNS = 6
-INK, FAINT, PAPER, CARD = (27, 29, 34), (88, 92, 102), (246, 246, 244), (255, 255, 255)
-GOOD, BAD = (22, 101, 52), (153, 27, 27)
+from deploy.contact_entry import Entry
+from deploy.contact_picture import to_picture
+from safety.provenance.containers import file_kind
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One image of the sheet; `picture` is None when none was published."""
-
-    title: str
-    prompt: str
-    alt: str
-    #: "rendered", "blocked" and so on.
-    state: str
-    #: What the screens said, in words.
-    verdict: str
-    picture: bytes | None
-    digest: str
-
-
-def write_sheet(folder: Path, title: str, facts: Sequence[str], entries: Sequence[Entry]) -> tuple[Path, Path]:
+def write_sheet(
+    folder: Path, title: str, facts: Sequence[str], entries: Sequence[Entry]
+) -> tuple[Path, Path]:
     """Write contact-sheet.html and contact-sheet.png below `folder`; their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     page, picture = folder / "contact-sheet.html", folder / "contact-sheet.png"
@@ -45,97 +24,74 @@ def write_sheet(folder: Path, title: str, facts: Sequence[str], entries: Sequenc
 
 
 _STYLE = """
-:root { color-scheme: light; }
-body { margin: 0; padding: 2rem; background: #f6f6f4; color: #1b1d22; font: 16px/1.5 system-ui, sans-serif; }
-h1 { margin: 0 0 .25rem; font-size: 1.6rem; }
-.facts { margin: 0 0 1.5rem; color: #585c66; }
-ul { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1rem; margin: 0; padding: 0; list-style: none; }
-li { background: #fff; border: 1px solid #d9d9d4; border-radius: 8px; overflow: hidden; }
-.frame { display: grid; place-items: center; height: 15rem; background: #ececea; }
-img { width: 100%; height: 15rem; object-fit: contain; }
-.text { padding: .75rem 1rem 1rem; overflow-wrap: anywhere; }
-h2 { margin: 0 0 .4rem; font-size: 1rem; }
-dl { margin: 0; font-size: .875rem; }
-dt { color: #585c66; }
-dd { margin: 0 0 .4rem; }
-.allow { color: #166534; font-weight: 600; }
-.refused { color: #991b1b; font-weight: 600; }
-code { font-size: .75rem; color: #585c66; }
+:root { color-scheme: light; --ink: #1b1d22; --faint: #585c66; --paper: #f6f6f4; --line: #d9d9d4; --good: #166534; --bad: #991b1b; }
+* { box-sizing: border-box; }
+body { margin: 0; padding: clamp(1rem, 4vw, 2.5rem); background: var(--paper); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
+h1 { margin: 0 0 .5rem; font-size: 1.75rem; line-height: 1.2; }
+.facts { display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; margin: 0 0 2rem; padding: 0; color: var(--faint); list-style: none; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)); gap: 1.25rem; margin: 0; padding: 0; list-style: none; }
+.card { display: flex; flex-direction: column; background: #fff; border: 1px solid var(--line); border-radius: 10px; overflow: hidden; }
+.frame { display: grid; place-items: center; height: 17rem; background: #ececea; color: var(--bad); }
+.frame img { width: 100%; height: 17rem; object-fit: contain; }
+.text { padding: 1rem 1.1rem 1.1rem; overflow-wrap: anywhere; }
+h2 { margin: 0 0 .75rem; font-size: 1.05rem; line-height: 1.3; }
+dl { margin: 0; font-size: .9rem; }
+dt { color: var(--faint); font-size: .8rem; }
+dd { margin: 0 0 .6rem; }
+.good { color: var(--good); }
+.bad { color: var(--bad); font-weight: 600; }
+.good::before { content: "\\2713\\00a0" / ""; }
+.bad::before { content: "\\2717\\00a0" / ""; }
+.lang { color: var(--faint); font-size: .8rem; }
+code { font-size: .8rem; color: var(--faint); }
+dd:last-child { margin: 0; }
 """
 
 
 def to_html(title: str, facts: Sequence[str], entries: Sequence[Entry]) -> str:
     """One self-contained page: pictures are inside it, so it can be mailed or kept."""
-    items = "\n".join(_item(entry) for entry in entries)
+    items = "\n".join(_card(entry) for entry in entries)
+    told = "".join(f"<li>{html.escape(fact)}</li>" for fact in facts)
+    summary = f'<ul class="facts">{told}</ul>\n' if facts else ""
+    shown = f'<ul class="cards">\n{items}\n</ul>' if entries else "<p>There is no image.</p>"
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{html.escape(title)}</title>\n'
         f"<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{html.escape(title)}</h1>\n"
-        f'<p class="facts">{html.escape(" · ".join(facts))}</p>\n<ul>\n{items}\n</ul>\n</main>\n</body>\n</html>\n'
+        f"{summary}{shown}\n</main>\n</body>\n</html>\n"
     )
 
 
-def _item(entry: Entry) -> str:
-    if entry.picture is None:
-        frame = f"<span>no picture: {html.escape(entry.state)}</span>"
-    else:
-        data = base64.b64encode(entry.picture).decode()
-        frame = f'<img alt="{html.escape(entry.alt, quote=True)}" src="data:{_media_type(entry.picture)};base64,{data}">'
-    tone = "allow" if entry.state == "rendered" else "refused"
+def _card(entry: Entry) -> str:
+    rows = [
+        _row("Alt text", *(_alt(lang, text) for lang, text in entry.alts.items())),
+        _row("Verdict", _judged(entry.verdict, good=entry.allowed)),
+        _row("Credentials", _judged(entry.credentials, good=entry.intact)) if entry.credentials else "",
+        _row("Prompt", html.escape(entry.prompt)),
+        _row("Digest", f"<code>{entry.digest[:16]}</code>"),
+    ]
     return (
-        f'<li>\n<div class="frame">{frame}</div>\n<div class="text">\n<h2>{html.escape(entry.title)}</h2>\n<dl>\n'
-        f"<dt>Prompt</dt><dd>{html.escape(entry.prompt)}</dd>\n<dt>Alt text</dt><dd>{html.escape(entry.alt) or '(none)'}</dd>\n"
-        f'<dt>Verdict</dt><dd class="{tone}">{html.escape(entry.verdict)}</dd>\n<dt>Digest</dt><dd><code>{entry.digest[:16]}</code></dd>\n'
-        f"</dl>\n</div>\n</li>"
+        f'<li class="card">\n<div class="frame">{_frame(entry)}</div>\n<div class="text">\n'
+        f"<h2>{html.escape(entry.title)}</h2>\n<dl>\n{''.join(rows)}</dl>\n</div>\n</li>"
     )
 
 
-def _media_type(data: bytes) -> str:
-    if data.startswith(b"\x89PNG"):
-        return "image/png"
-    return "image/webp" if data[:4] == b"RIFF" else "image/jpeg"
-
-
-def to_picture(title: str, facts: Sequence[str], entries: Sequence[Entry]) -> Image.Image:
-    """The sheet as one RGB picture, `COLUMNS` cells wide."""
-    columns = max(1, min(COLUMNS, len(entries)))
-    rows = max(1, -(-len(entries) // columns))
-    width = max(2 * MARGIN + columns * (CELL_WIDTH + GAP) - GAP, 720)
-    sheet = Image.new("RGB", (width, MARGIN + HEADER + rows * (PICTURE_HEIGHT + TEXT_HEIGHT + GAP) + MARGIN), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN), title, INK, _font(30))
-    draw.text((MARGIN, MARGIN + 44), " · ".join(facts), FAINT, _font(16))
-    for number, entry in enumerate(entries):
-        x = MARGIN + number % columns * (CELL_WIDTH + GAP)
-        y = MARGIN + HEADER + number // columns * (PICTURE_HEIGHT + TEXT_HEIGHT + GAP)
-        _draw_cell(sheet, draw, entry, x, y)
-    return sheet
-
-
-def _draw_cell(sheet: Image.Image, draw: ImageDraw.ImageDraw, entry: Entry, x: int, y: int) -> None:
-    draw.rectangle((x, y, x + CELL_WIDTH - 1, y + PICTURE_HEIGHT + TEXT_HEIGHT - 1), CARD)
+def _frame(entry: Entry) -> str:
     if entry.picture is None:
-        draw.rectangle((x, y, x + CELL_WIDTH - 1, y + PICTURE_HEIGHT - 1), (236, 236, 234))
-        draw.text((x + 12, y + PICTURE_HEIGHT // 2 - 8), f"no picture: {entry.state}", BAD, _font(14))
-    else:
-        with Image.open(io.BytesIO(entry.picture)) as picture:
-            scale = min(CELL_WIDTH / picture.width, PICTURE_HEIGHT / picture.height)
-            shown = picture.convert("RGB").resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
-        sheet.paste(shown, (x + (CELL_WIDTH - shown.width) // 2, y + (PICTURE_HEIGHT - shown.height) // 2))
-    below = y + PICTURE_HEIGHT + 8
-    draw.text((x + 10, below), entry.title[:30], INK, _font(13))
-    below = _paragraph(draw, entry.prompt, x + 10, below + 18, INK)
-    below = _paragraph(draw, f"alt: {entry.alt}", x + 10, below + 2, FAINT)
-    draw.text((x + 10, y + PICTURE_HEIGHT + TEXT_HEIGHT - 18), entry.verdict[:36], GOOD if entry.state == "rendered" else BAD, _font(11))
+        return f"<span>no picture: {html.escape(entry.state)}</span>"
+    data, kind = base64.b64encode(entry.picture).decode(), file_kind(entry.picture) or "image/png"
+    return f'<img alt="{html.escape(entry.alt, quote=True)}" src="data:{kind};base64,{data}">'
 
 
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+def _row(name: str, *values: str) -> str:
+    return f"<dt>{name}</dt>{''.join(f'<dd>{value}</dd>' for value in values or ('(none)',))}\n"
 
 
-def _paragraph(draw: ImageDraw.ImageDraw, text: str, x: int, y: int, colour: tuple[int, int, int]) -> int:
-    for line in textwrap.wrap(text, 36)[:3]:
-        draw.text((x, y), line, colour, _font(11))
-        y += 13
-    return y
+def _alt(lang: str, text: str) -> str:
+    if not lang:
+        return html.escape(text)
+    return f'<span lang="{html.escape(lang, quote=True)}">{html.escape(text)}</span> <span class="lang">({html.escape(lang)})</span>'
+
+
+def _judged(words: str, *, good: bool) -> str:
+    return f'<span class="{"good" if good else "bad"}">{html.escape(words)}</span>'

@@ -64,6 +64,8 @@ def _findings(parts: Parts) -> Iterator[Finding]:
     yield _try("model", lambda: _model(parts))
     yield _try("runtime", lambda: _runtime(parts))
     yield from _safety(parts)
+    yield _signature(parts)
+    yield _watermark(parts)
     yield _try("recipes", lambda: ", ".join(recipe.ref for recipe in parts.recipes))
     yield _finetuning(parts)
     yield from (_extra(name, what) for name, what in EXTRAS.items())
@@ -126,18 +128,66 @@ def _safety(parts: Parts) -> Iterator[Finding]:
     from safety.report import describe
 
     try:
-        told = describe(parts.policy, parts.rule_packs, parts.image_screens)
+        told = describe(parts.policies.needed, parts.rule_packs, parts.image_screens)
     except AquatintError as error:
         yield Finding(part="safety", mark="missing", note=str(error))
         return
     for part in told:
         yield Finding(part=part.name, mark="ready" if part.ready else "missing", note=f"version {part.version}, {part.note}")
     yield _try("output screen", lambda: _output_screen(parts))
+    yield _upload_screen(parts)
+    yield _try("uploads decoder", lambda: _decoder(parts))
+
+
+def _decoder(parts: Parts) -> str:
+    """Customers' pictures are decoded in processes that are confined as far as this system can."""
+    from safety.decoding.wire import Limits
+
+    try:
+        missing = [one.name or "" for one in Limits if one in parts.decoders.missing_limits]
+    finally:
+        parts.decoders.close()
+    names = ", ".join(name.lower().replace("_", " ") for name in missing)
+    return f"confined processes, {parts.settings.decoders} at once" + (f"; not limited on this system: {names}" if names else "")
 
 
 def _output_screen(parts: Parts) -> str:
     assert parts.output_screen is not None
     return "covered by the model's closed domain" if parts.offer.domain == "closed" else "covered by classifiers"
+
+
+def _signature(parts: Parts) -> Finding:
+    if parts.settings.c2pa == "off":
+        return Finding(part="signature", mark="optional", note="off (AQUATINT_C2PA): pictures are marked in XMP alone, which anybody can change")
+    return _try("signature", lambda: _certificate(parts))
+
+
+def _certificate(parts: Parts) -> str:
+    assert parts.signer is not None
+    found = parts.signer.identity()
+    meaning = "integrity, not identity" if found.trust == "integrity, not identity" else f"issued by {found.issuer}"
+    until = f"certificate {found.certificate_sha256[:12]} until {found.not_after:%Y-%m-%d}"
+    stamped = "" if parts.settings.c2pa_timestamp_url else "; without time stamps (AQUATINT_C2PA_TIMESTAMP_URL) signatures count until then"
+    return f"C2PA, {meaning}, {until}{stamped}"
+
+
+def _watermark(parts: Parts) -> Finding:
+    if not parts.settings.watermark_encoder:
+        note = "none: of the two machine-readable marks that the EU's Code of Practice asks for, signed metadata is there and the watermark is missing"
+        return Finding(part="watermark", mark="optional", note=note)
+    return _try("watermark", lambda: f"{parts.watermarker.name if parts.watermarker else ''}, weights as named by their digests")
+
+
+def _upload_screen(parts: Parts) -> Finding:
+    """Optional: without it everything works but requests that bring pictures."""
+    from safety.upload_screen import uncovered, what_to_install
+
+    missing = uncovered(parts.policy, parts.image_screens)
+    if missing and parts.settings.upload_screening == "installed":
+        return Finding(part="upload screen", mark="ready", note="the operator makes do with the screens that are installed")
+    if missing:
+        return Finding(part="upload screen", mark="optional", note=what_to_install(parts.policy, missing))
+    return Finding(part="upload screen", mark="ready", note="covered by classifiers")
 
 
 def _finetuning(parts: Parts) -> Finding:

@@ -33,8 +33,17 @@ class Home:
         return self.path / "runs"
 
     @property
+    def certificates(self) -> Path:
+        """Of this installation's own signatures, when the operator brings no certificate."""
+        return self.path / "certificates"
+
+    @property
     def key_file(self) -> Path:
         return self.path / "secret.key"
+
+    @property
+    def previous_key_file(self) -> Path:
+        return self.path / "secret.key.previous"
 
 
 class InUse(OperatorError):
@@ -85,6 +94,35 @@ def master_secret(settings: Settings, home: Home) -> bytes:
     if not home.key_file.exists():
         _make_key(home.key_file)
     return hashlib.sha256(home.key_file.read_bytes().strip()).digest()
+
+
+def previous_secret(settings: Settings, home: Home) -> bytes | None:
+    """The secret before `master_secret`, while `aquatint keys rotate` has not finished with it; None when there is none."""
+    given = settings.previous_secret_key.get_secret_value().encode()
+    if given:
+        return hashlib.sha256(given).digest()
+    if settings.secret_key.get_secret_value() or not home.previous_key_file.exists():
+        return None
+    return hashlib.sha256(home.previous_key_file.read_bytes().strip()).digest()
+
+
+def begin_rotation(settings: Settings, home: Home) -> None:
+    """Have a new secret with the one before beside it; BadSettings while this is left to the operator."""
+    if settings.secret_key.get_secret_value():
+        if not settings.previous_secret_key.get_secret_value():
+            raise BadSettings("give the secret before this one as well", field="AQUATINT_PREVIOUS_SECRET_KEY")
+        return
+    with sole_stack(home):  # a running stack has the old secret in its memory
+        if not home.previous_key_file.exists():
+            master_secret(settings, home)  # makes one where there is none
+            home.key_file.rename(home.previous_key_file)
+        master_secret(settings, home)
+
+
+def end_rotation(settings: Settings, home: Home) -> None:
+    """Forget the secret before, where we keep it."""
+    if not settings.secret_key.get_secret_value():
+        home.previous_key_file.unlink(missing_ok=True)
 
 
 def _make_key(path: Path) -> None:

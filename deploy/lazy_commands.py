@@ -16,6 +16,15 @@ COMMANDS = {
     "curate": "deploy.commands.curate:curate",
     "evaluate": "deploy.commands.evaluate:evaluate_model",
     "adapters": "deploy.commands.adapters:app",
+    "safety": "deploy.commands.safety:app",
+    "verify": "deploy.commands.verify:verify",
+    "erase": "deploy.commands.erase:erase",
+    "keys": "deploy.commands.keys:app",
+    "review": "deploy.commands.review:app",
+    "describe": "deploy.commands.describe:describe_batch",
+    "fairness": "deploy.commands.fairness:app",
+    "audit": "deploy.commands.audit:app",
+    "tenant": "deploy.commands.tenant:app",
 }
 
 

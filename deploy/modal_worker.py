@@ -28,6 +28,8 @@ def make_worker(modal_settings: ModalSettings) -> Worker:
         replace(CONTAINER, worker_id=new_id("wrk")),
         renderer=parts.renderer(),
         screen=parts.output_screen,
+        way_out=parts.way_out,
+        inputs=parts.input_reader,
         stores=parts.results_of,
         reporter=reporter,
     )

@@ -30,6 +30,8 @@ class Standing:
     failed: int
     delivered: int
     owed: int
+    #: Waiting for a reviewer.
+    held: int = 0
 
     @property
     def ended(self) -> int:
@@ -106,6 +108,7 @@ def _columns(standing: Standing) -> list[tuple[str, str]]:
         ("stored", f"{standing.stored}/{standing.total}"),
         ("blocked", str(standing.blocked)),
         ("failed", str(standing.failed)),
+        *([("held", str(standing.held))] if standing.held else []),
         ("delivered", f"{standing.delivered}/{standing.owed}"),
     ]
 

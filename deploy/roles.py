@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,9 @@ import structlog
 
 from deploy.compose import Parts
 from deploy.crew import JOIN_SECONDS, Crew
-from deploy.observability import configure_logging, start_error_reports
+from deploy.erasing import privacy_sweeps
+from deploy.observability import configure_logging, redactor_of, start_error_reports
+from deploy.oversight import note_policies, oversight_sweeps
 from deploy.supervisor import GRACE_SECONDS, end_with_parent
 from schemas.errors import AquatintError, BadInput, NotFound, OperatorError, Temporary
 from schemas.ids import new_id
@@ -22,6 +23,7 @@ from schemas.object_event import ObjectCreated
 from schemas.settings import Settings
 
 if TYPE_CHECKING:
+    from handlers.sweeps import Sweep
     from storage.dispatch import Dispatcher
     from storage.upload_source import UploadMessage, UploadSource
 
@@ -31,18 +33,19 @@ log = structlog.get_logger(__name__)
 RECEIVE_SECONDS = 0.5
 #: Pause before an upload that could not be recorded comes again.
 RETRY_SECONDS = 2.0
-TIDY_SECONDS = 3600.0
 
 
 def run_role(role: str, settings: Settings) -> None:
     """Run one process until SIGTERM; exits the interpreter with its code."""
     if role not in ROLES:
         raise BadInput(f"there is no role {role!r}; choose one of {', '.join(ROLES)}", field="role", limit=list(ROLES))
-    configure_logging(settings, role)
-    start_error_reports(settings, role)
+    parts = Parts(settings=settings)
+    redactor = redactor_of(settings, _log_key(parts))
+    configure_logging(settings, role, redactor=redactor)
+    start_error_reports(settings, role, redactor=redactor)
     end_with_parent()
     try:
-        code = ROLES[role](Parts(settings=settings))
+        code = ROLES[role](parts)
     except AquatintError as error:
         log.error("cannot_start", code=error.code, detail=str(error), actor=error.actor)
         code = 1
@@ -50,6 +53,14 @@ def run_role(role: str, settings: Settings) -> None:
         log.exception("process_failed")
         code = 1
     sys.exit(code)
+
+
+def _log_key(parts: Parts) -> bytes | None:
+    """None where there is no secret yet; what is wrong with it is told when the process starts its work."""
+    try:
+        return parts.secret
+    except AquatintError:
+        return None
 
 
 def serve_embedded(parts: Parts) -> int:
@@ -138,6 +149,8 @@ def serve_worker(parts: Parts) -> int:
         worker=worker,
         stores=parts.results_of,
         screen=parts.output_screen,
+        way_out=parts.way_out,
+        inputs=parts.input_reader,
         renderer=parts.renderer,
     )
     return run_worker(config)
@@ -157,7 +170,7 @@ def serve_trainer(parts: Parts) -> int:
         grace_seconds=JOIN_SECONDS - 3,  # it must have left before its crew loses patience
     )
     config = TrainerConfig(
-        broker=parts.broker, trainer=trainer, uploads=parts.uploads_of, results=parts.results_of, tuner=tuner
+        broker=parts.broker, trainer=trainer, stores=parts.brand_stores, tuner=tuner
     )
     return _serve_loop("trainer", partial(run_trainer, config))
 
@@ -184,6 +197,8 @@ def _add_intake(crew: Crew, parts: Parts) -> None:
 
     refuse_loop(uploads=parts.settings.resolved_uploads_store, results=parts.settings.resolved_results_store)
     parts.results.probe()  # a store without permission is found out now, not with the first picture
+    parts.restricted.probe()
+    note_policies(parts)
     planner = ManifestPlanner(
         ledger=parts.ledger,
         planner=parts.planner,
@@ -197,7 +212,7 @@ def _add_intake(crew: Crew, parts: Parts) -> None:
     crew.add("planner", partial(run_manifest_planner, planner, parts.ledger))
     crew.add("finisher", partial(run_finisher, finisher, parts.ledger))
     crew.add("finetune-releaser", _finetune_releaser_loop(parts))
-    crew.add("tidying", partial(_tidy, parts))
+    crew.add("sweeps", _sweeps_loop(parts))
 
 
 def _finetune_releaser_loop(parts: Parts) -> Callable[[threading.Event], None]:
@@ -211,16 +226,26 @@ def _finetune_releaser_loop(parts: Parts) -> Callable[[threading.Event], None]:
     return partial(run_finetune_releaser, FinetuneReleaser(parts.ledger, dispatcher, params=params), parts.ledger)
 
 
-def _tidy(parts: Parts, stop: threading.Event) -> None:
-    """Once an hour: answers kept for idempotency keys that have expired."""
+def _sweeps_loop(parts: Parts) -> Callable[[threading.Event], None]:
+    from handlers.sweeps import Sweeper, run_sweeps
+
+    return partial(run_sweeps, Sweeper(list(_sweeps(parts))), parts.ledger)
+
+
+def _sweeps(parts: Parts) -> Iterator[Sweep]:
+    """Everything that happens now and then; each runs in one process of the installation."""
+    from handlers.sweeps import Sweep
     from storage.ledger import idempotency
 
-    while not stop.wait(TIDY_SECONDS):
-        try:
-            with parts.ledger.begin(wake=False) as conn:
-                idempotency.purge(conn, time.time())
-        except AquatintError as error:
-            log.warning("tidying_waits", code=error.code)
+    def purge_answers(now: float) -> int:
+        with parts.ledger.begin(wake=False) as conn:
+            idempotency.purge(conn, now)
+        return 0
+
+    yield Sweep(name="idempotency", every_seconds=3600, run=purge_answers)
+    yield from oversight_sweeps(parts)
+    yield from privacy_sweeps(parts)
+    yield Sweep(name="kept-inputs", every_seconds=3600, run=parts.input_cleaner.sweep)
 
 
 def _recorder_loop(parts: Parts) -> Callable[[threading.Event], None]:
@@ -229,7 +254,7 @@ def _recorder_loop(parts: Parts) -> Callable[[threading.Event], None]:
     from storage.broker.topology import outcomes
 
     beat = parts.settings.heartbeat_seconds
-    recorder = Recorder(parts.ledger, params=RecorderParams(lease_seconds=3 * beat))
+    recorder = Recorder(parts.ledger, params=RecorderParams(lease_seconds=3 * beat, terms=parts.review_terms))
     return partial(run_recorder, recorder, Consumer(parts.broker, outcomes(parts.broker)))
 
 

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from deploy.batch_view import BatchView
 from deploy.compose import Parts
-from deploy.contact_sheet import Entry, write_sheet
+from deploy.contact_entry import Entry
+from deploy.contact_sheet import write_sheet
 from deploy.home import Home, prepare_home, sole_stack
 from deploy.progress import Progress, Standing
 from deploy.stack import Interruption, free_port, log_beside, start_stack, wait_until_ready, with_port
@@ -126,7 +127,7 @@ def _summarise(
     view: BatchView, standing: Standing, heard: Heard, parts: Parts, run: Path, seconds: float, out: Console
 ) -> int:
     entries = list(view.entries(parts.results_of(parts.settings.upload_tenant)))
-    facts = _facts(standing, view.reused(), heard, seconds)
+    facts = [*_facts(standing, view.reused(), heard, seconds), *_credentials(entries)]
     page, picture = write_sheet(run, "Aquatint contact sheet", facts, entries)
     for problem in view.problems():
         out.print(f"not accepted: {problem}")
@@ -145,10 +146,18 @@ def _facts(standing: Standing, reused: int, heard: Heard, seconds: float) -> lis
         made += f" ({reused} had been rendered before, under the same digest)"
     facts = [made]
     facts += [f"{standing.blocked} blocked"] if standing.blocked else []
+    facts += [f"{standing.held} held for a reviewer: `aquatint review list`"] if standing.held else []
     facts += [f"{standing.failed} failed"] if standing.failed else []
     facts.append(f"{seconds:.1f} s from start to end, {fresh / seconds:.1f} images/s with the start of every process")
     facts.append(f"{heard.verified} of {standing.owed} webhooks verified" + (f", {heard.repeats} repeats" if heard.repeats else ""))
     return facts
+
+
+def _credentials(entries: Sequence[Entry]) -> list[str]:
+    """Counted from the stored files, not from what was meant to be written into them."""
+    shown = [entry for entry in entries if entry.picture is not None]
+    intact = sum(entry.intact for entry in shown)
+    return [f"{intact} of {len(shown)} pictures marked as made by AI, signed and intact"] if shown else []
 
 
 def _all_well(standing: Standing, entries: Sequence[Entry], heard: Heard, view: BatchView) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from schemas.errors import BadInput, InputMissing, OutOfRange, Unsupported
-from schemas.input_image import InputImage
+from schemas.errors import BadInput, InputMissing, OutOfRange, ScreenMissing, Unsupported
+from schemas.input_image import InputImage, JudgedInput
 from schemas.model_offer import ModelOffer
 from schemas.render_spec import UsedAdapter, UsedControl
 from schemas.request import Control, GenerationRequest
+from schemas.verdict import Verdict
 from storage.ledger.adapters import AdapterRow
 
 #: How far from its image a result may go when nobody says; inside a mask, as far as it likes.
@@ -20,19 +22,33 @@ _SAME_SHAPE = 0.02
 #: Grey level from which a pixel of a mask asks to be painted.
 _LIGHT = 128
 
-ResolveInput = Callable[[str, str], InputImage]
+#: A tenant's picture by reference, kept and judged under the policy of that digest.
+ResolveInput = Callable[[str, str, str], JudgedInput]
 FindAdapter = Callable[[str, str], AdapterRow | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attachments:
-    """The fields of a render spec that come from what the request brought."""
+    """What a request brought: fields of its render specs, and what the screens said about its pictures."""
 
     image: str | None = None
     mask: str | None = None
     strength: float | None = None
     control: tuple[UsedControl, ...] = ()
     adapters: tuple[UsedAdapter, ...] = ()
+    #: One of stage upload for each different picture.
+    verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def spec_fields(self) -> dict[str, Any]:
+        """By the names of `RenderSpec`."""
+        return {name: value for name, value in vars(self).items() if name != "verdicts"}
+
+    @property
+    def pictures(self) -> frozenset[str]:
+        """The digests of all pictures that the images need."""
+        single = (one for one in (self.image, self.mask) if one is not None)
+        return frozenset((*single, *(one.image for one in self.control)))
 
 
 def check_features(request: GenerationRequest, offer: ModelOffer) -> None:
@@ -66,6 +82,7 @@ def attach(
     tenant: str,
     offer: ModelOffer,
     *,
+    policy_digest: str,
     resolve_input: ResolveInput,
     find_adapter: FindAdapter,
 ) -> Attachments:
@@ -74,11 +91,16 @@ def attach(
     Raises BadInput for what the caller can repair, and the stores' and the ledger's own errors.
     """
 
+    judged: dict[str, Verdict] = {}
+
     def resolved(field: str, reference: str) -> InputImage:
         try:
-            return resolve_input(tenant, reference)
-        except BadInput as error:
+            found = resolve_input(tenant, reference, policy_digest)
+        except (BadInput, ScreenMissing) as error:
             raise type(error)(error.detail, field=field, limit=error.limit) from None
+        if found.verdict is not None:
+            judged[found.sha256] = found.verdict
+        return found
 
     def used(place: int, control: Control) -> UsedControl:
         lines = resolved(f"control.{place}.image", control.image)
@@ -88,12 +110,14 @@ def attach(
     mask = None if request.mask is None else resolved("mask", request.mask)
     if image is not None and mask is not None:
         _check_mask(mask, image)
+    control = tuple(used(place, one) for place, one in enumerate(request.control))
     return Attachments(
         image=image.sha256 if image else None,
         mask=mask.sha256 if mask else None,
         strength=_strength(request),
-        control=tuple(used(place, control) for place, control in enumerate(request.control)),
+        control=control,
         adapters=_used_adapters(request, tenant, offer, find_adapter),
+        verdicts=tuple(judged.values()),
     )
 
 

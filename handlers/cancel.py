@@ -23,7 +23,7 @@ def cancel_batch(conn: Connection, *, tenant: str, id: str, now: float) -> int:
     if batches.get(conn, tenant=tenant, id=id) is None:
         raise NotFound("there is no such batch", field="batch")
     # First, so that a planner beside it adds no more: it loses the race for the cursor.
-    batches.planned(conn, id=id)
+    batches.planned(conn, id=id, tenant=tenant)
     ended = images.cancel_batch(conn, id, now)
     account(conn, ended, now)
     return len(ended)

@@ -40,6 +40,8 @@ class FinetunePlanner:
     uploads: Callable[[str], ObjectStore]
     #: Raises AddressRefused for a webhook address that may not be called.
     check_webhook: Callable[[str], object] = lambda url: url
+    #: Raises PromptRefused, with the field, for words that the policy does not allow.
+    check_words: Callable[[Mapping[str, str]], object] = lambda _texts: None
     #: Why no fine-tune can be done in this installation, and what would change that; empty when one can.
     unavailable: str = ""
 
@@ -51,13 +53,16 @@ class FinetunePlanner:
         if request.webhook is not None:
             self.check_webhook(request.webhook.url)
         self._check_uploads(request, self.uploads(tenant))
-        seed, trigger = request.seed, request.trigger
+        seed = request.seed
+        trigger = f"{request.name} style" if request.trigger is None else request.trigger
+        # Captions of single pictures are looked at by whoever reads them: the trainer.
+        self.check_words({"trigger": trigger, "caption": request.caption})
         return FinetuneSpec(
             name=request.name,
             images=request.images,
             captions=request.captions,
             caption=request.caption,
-            trigger=f"{request.name} style" if trigger is None else trigger,
+            trigger=trigger,
             model=offer.name,
             base_digest=offer.base_digest,
             rank=request.rank,

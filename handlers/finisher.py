@@ -9,9 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 
+from handlers.near_duplicates import LEAST_QUALITY, MOST_COMPARED, near_groups
 from handlers.notices import batch_ended, image_summary
+from handlers.wording import with_duplicates
+from safety.descriptions import duplicates
 from schemas.errors import AquatintError
-from storage.ledger import batches, images
+from schemas.webhook import NearDuplicates
+from storage.ledger import batches, images, picture_hashes
 from storage.ledger.engine import Ledger
 from storage.ledger.sql import AnyRow
 from storage.objects.store import ObjectStore
@@ -43,14 +47,44 @@ class Finisher:
             batches.finishing(conn, batch.id)
         results_key = self._write(batch, "results", list(self._results_lines(batch)))
         errors_key = self._write(batch, "errors", list(self._error_lines(batch)))
+        near = self._near_duplicates(batch)
         now = self._clock()
         with self._ledger.begin() as conn:
             # The files are durable; that they exist, that the batch has ended and who must be told commit together.
-            row = batches.end(conn, id=batch.id, results_key=results_key, errors_key=errors_key, now=now)
+            row = batches.end(
+                conn,
+                id=batch.id,
+                results_key=results_key,
+                errors_key=errors_key,
+                near_duplicates=near.model_dump_json() if near else None,
+                now=now,
+            )
             if row is not None:
                 batch_ended(conn, row, now)
         log.info("batch_ended", batch=batch.id)
         return True
+
+    def _near_duplicates(self, batch: AnyRow) -> NearDuplicates | None:
+        """A report on the batch's variety; None where no picture could be compared."""
+        hashes: dict[str, str] = {}
+        after = ""
+        while len(hashes) < MOST_COMPARED:
+            with self._ledger.read() as conn:
+                page = picture_hashes.of_batch(conn, batch.id, after=after)
+            if not page:
+                break
+            hashes |= {image: pdq for image, pdq, quality in page if pdq and quality >= LEAST_QUALITY}
+            after = page[-1][0]
+        if not hashes:
+            return None
+        groups = near_groups(hashes)
+        key = self._write(batch, "near_duplicates", [json.dumps({"images": group}) for group in groups])
+        return NearDuplicates(compared=len(hashes), groups=len(groups), images=sum(map(len, groups)), key=key)
+
+    def rewrite(self, batch: AnyRow) -> None:
+        """Write the result files of a batch that has ended anew, from what its rows still say."""
+        self._write(batch, "results", list(self._results_lines(batch)))
+        self._write(batch, "errors", list(self._error_lines(batch)))
 
     def _write(self, batch: AnyRow, name: str, lines: Sequence[str]) -> str | None:
         if not lines:
@@ -63,17 +97,22 @@ class Finisher:
         return key
 
     def _results_lines(self, batch: AnyRow) -> Iterator[str]:
+        # Only now are all alt texts known: those that two products share are told to whoever reads the results.
+        shared = duplicates((row.row_key or row.job, row.alt) for row in self._images(batch))
+        for row in self._images(batch):
+            summary = with_duplicates(image_summary(row), shared).model_dump(mode="json")
+            yield json.dumps(
+                {"row": row.row, "row_key": row.row_key, "job": row.job, **summary}, ensure_ascii=False
+            )
+
+    def _images(self, batch: AnyRow) -> Iterator[AnyRow]:
         after = ""
         while True:
             with self._ledger.read() as conn:
                 page = images.of_batch(conn, batch.id, after=after, count=_PAGE)
             if not page:
                 return
-            for row in page:
-                summary = image_summary(row).model_dump(mode="json")
-                yield json.dumps(
-                    {"row": row.row, "row_key": row.row_key, "job": row.job, **summary}, ensure_ascii=False
-                )
+            yield from page
             after = page[-1].id
 
     def _error_lines(self, batch: AnyRow) -> Iterator[str]:

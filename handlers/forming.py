@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
+from pydantic import TypeAdapter
 from sqlalchemy import Connection
 
 from handlers.backlog import Backlog
@@ -13,10 +14,14 @@ from handlers.estimates import Estimates, model_of
 from handlers.fairness import FairLane, LaneShares
 from handlers.release_params import ReleaserParams
 from handlers.residency import Residency, oldest_by_model
+from handlers.unreadable import give_up_unreadable
 from handlers.windows import Slot, serves, slow_keys
+from handlers.wording import DESCRIPTIONS
+from schemas.fairness import Variation
 from schemas.ids import made_at, new_id
 from schemas.microbatch import ImageTask, Microbatch
 from schemas.render_spec import RenderSpec
+from schemas.verdict import Verdict
 from storage.ledger import images
 from storage.ledger.images import Claimed, Head, Suspect
 from storage.ledger.microbatches import NewMicrobatch, Outstanding
@@ -24,6 +29,7 @@ from storage.ledger.sql import as_json
 from storage.ledger.workers import WorkerRecord
 
 Allowed = Callable[[Head], bool]
+_VERDICTS: TypeAdapter[tuple[Verdict, ...]] = TypeAdapter(tuple[Verdict, ...])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +108,8 @@ class Former:
                 continue
             slot = min(able, key=lambda slot: slot.worker.id in suspect.deaths)
             microbatch = new_id("mb")
-            claimed = images.claim_suspect(conn, id=suspect.id, microbatch=microbatch)
+            suspects = images.claim_suspect(conn, id=suspect.id, microbatch=microbatch)
+            claimed = give_up_unreadable(conn, suspects, now)
             if claimed:
                 free.remove(slot)
                 formed.append(self._formed(microbatch, slot, suspect.batch_key, claimed, True, now))
@@ -198,8 +205,9 @@ class Former:
             )
             if len(got) < wanted:
                 self._backlog.drop(head)
-            claimed += got
-            parts.append((head, len(got)))
+            readable = give_up_unreadable(conn, got, now)
+            claimed += readable
+            parts.append((head, len(readable)))
         for head, count in parts:
             self._charge(head, count, len(claimed), now)
         self._estimates.learn_arrivals(heads[0].batch_key, (made_at(one.id) for one in claimed))
@@ -246,5 +254,16 @@ def _task(one: Claimed) -> ImageTask:
         alt=one.alt,
         lang=one.lang,
         copy_key=one.copy_key,
+        descriptions=DESCRIPTIONS.validate_json(one.descriptions),
+        fairness=Variation.model_validate_json(one.fairness) if one.fairness else None,
+        verdicts=_verdicts(one.prompt_verdict, one.upload_verdicts),
         traceparent=one.traceparent,
     )
+
+
+@lru_cache(maxsize=4096)
+def _verdicts(prompt: str | None, uploads: str | None) -> tuple[Verdict, ...]:
+    """What the stages before the worker said, as it may go into a receipt."""
+    found = [Verdict.model_validate_json(prompt)] if prompt else []
+    found += _VERDICTS.validate_json(uploads) if uploads else []
+    return tuple(one.coarse() for one in found)

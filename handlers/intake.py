@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from handlers.finetunes import FinetunePlanner, new_finetune
 from handlers.planner import Origin, Plan, Planner, write
 from handlers.recipes import Prepared, RecipeBook, from_invocation
+from handlers.refusals import request_refused
 from handlers.triggers import Trigger, tenant_of_upload, trigger_for
 from schemas.base import Frozen
 from schemas.cloudevent import (
@@ -25,16 +26,18 @@ from schemas.cloudevent import (
     RECIPE_INVOKED,
     CloudEvent,
 )
-from schemas.errors import BadInput, Unsupported
+from schemas.errors import BadInput, PromptRefused, Unsupported
 from schemas.finetune import FinetuneRequest
 from schemas.ids import new_id
+from schemas.input_reference import InputReference
 from schemas.object_event import ObjectCreated
 from schemas.problem import from_validation
 from schemas.request import GenerationRequest, RecipeInvocation
-from storage.ledger import batches, events
+from storage.ledger import batches, events, kept_inputs
 from storage.ledger import finetunes as finetune_rows
 from storage.ledger.batches import NewBatch
 from storage.ledger.engine import Ledger
+from storage.ledger.finetunes import NewFinetune
 
 log = structlog.get_logger(__name__)
 
@@ -76,9 +79,13 @@ class Intake:
         triggers: Sequence[Trigger] = (),
         finetunes: FinetunePlanner | None = None,
         localise: Callable[[ObjectCreated], ObjectCreated | None] = lambda created: created,
+        admit: Callable[[str], None] = lambda _tenant: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`localise` gives an upload the bucket and key by which our stores know it; None when it lies elsewhere."""
+        """`localise` gives an upload the bucket and key by which our stores know it; None when it lies elsewhere.
+
+        `admit` raises TenantSuspended or TenantThrottled for a tenant that may not ask now.
+        """
         self._ledger, self._planner, self._recipes, self._triggers, self._clock = (
             ledger,
             planner,
@@ -86,7 +93,7 @@ class Intake:
             triggers,
             clock,
         )
-        self._localise = localise
+        self._localise, self._admit = localise, admit
         self._by_type: dict[str, Callable[[CloudEvent, str], Accepted]] = {
             GENERATION_REQUESTED: self._generation,
             RECIPE_INVOKED: self._recipe,
@@ -131,19 +138,22 @@ class Intake:
                 traceparent=event.traceparent,
                 now=now,
             )
-            return _Rows(id=new.id, write=lambda conn: finetune_rows.add(conn, new))
+            return _Rows(id=new.id, write=lambda conn: _add_finetune(conn, new, request.images))
 
         return self._once(event, tenant, shape)
 
     def _once(self, event: CloudEvent, tenant: str, shape: Callable[[float], _Rows]) -> Accepted:
         now = self._clock()
         try:
+            self._admit(tenant)
             rows = shape(now)
-        except BadInput:
+        except BadInput as error:
             # A repeat of what was accepted stays accepted, even if it would be refused today (a deadline that has passed).
             with self._ledger.read() as conn:
                 known = events.became_of(conn, tenant=tenant, source=event.source, id=event.id)
             if known is None:
+                if isinstance(error, PromptRefused):
+                    request_refused(self._ledger, tenant, error, now)
                 raise
             return Accepted(id=known, kind=_KINDS[known[:3]], duplicate=True)
         with self._ledger.begin() as conn:
@@ -176,6 +186,7 @@ class Intake:
             return Accepted(id=None, kind="ignored", duplicate=False)
         created = known_here
         new = self._batch(created, trigger, tenant_of_upload(trigger, created, tenant), traceparent)
+        self._admit(new.tenant)
         with self._ledger.begin() as conn:
             known = events.remember(
                 conn,
@@ -211,6 +222,12 @@ class Intake:
         )
 
 
+def _add_finetune(conn: Connection, new: NewFinetune, references: Sequence[str]) -> None:
+    finetune_rows.add(conn, new)
+    named = [InputReference.parse(text) for text in references if not text.endswith("/")]
+    kept_inputs.need(conn, new.tenant, new.id, [one.key for one in named if one.place == "inputs"])
+
+
 def trace_id(traceparent: str | None) -> str | None:
     """The trace of a W3C traceparent, by which the lines of all processes about it are found."""
     return traceparent[3:35] if traceparent else None
@@ -225,8 +242,7 @@ def _origin(prepared: Prepared, event: CloudEvent, tenant: str) -> Origin:
         tenant=tenant,
         row_key=prepared.row_key,
         recipe=prepared.recipe,
-        alt=prepared.alt,
-        lang=prepared.lang,
+        words=prepared.words,
         traceparent=event.traceparent,
     )
 

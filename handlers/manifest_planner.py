@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import structlog
 from pydantic import ValidationError
 
+from handlers import refusals
 from handlers.manifest import BadRow, Row, format_of, read_manifest
 from handlers.planner import Origin, Plan, Planner, write
 from handlers.recipes import Prepared, RecipeBook, column_of, from_cells, nested
@@ -125,7 +126,8 @@ class ManifestPlanner:
     def _close(self, batch: AnyRow, error: AquatintError | None) -> None:
         self._not_before.pop(batch.id, None)
         with self._ledger.begin() as conn:
-            batches.planned(conn, id=batch.id, error=problem(error).model_dump_json() if error else None)
+            told = problem(error).model_dump_json() if error else None
+            batches.planned(conn, id=batch.id, tenant=batch.tenant, error=told)
 
     def _plan(self, batch: AnyRow) -> Iterator[bool]:
         """Read on from the cursor; yields after every chunk whether it was ours to commit, and must not be asked on if not."""
@@ -149,33 +151,47 @@ class ManifestPlanner:
             plans: list[Plan] = []
             errors: list[RowError] = []
             to = images = 0
-            for row in islice(rows, self.params.chunk_rows):
+            read = [
+                (row, self._read(batch, recipe, row, webhook)) for row in islice(rows, self.params.chunk_rows)
+            ]
+            # Guards of prompts are asked about the whole chunk at once: one after the other would take hours.
+            self._planner.look_ahead(
+                (one.request.prompt, one.request.negative_prompt)
+                for _, one in read
+                if isinstance(one, Prepared)
+            )
+            for place, (row, one) in enumerate(read, 1):
                 to = row.number
-                made = self._row(batch, recipe, row, webhook)
+                made = one if isinstance(one, RowError) else self._shaped(batch, recipe, row, one)
                 if isinstance(made, RowError):
                     errors.append(made)
                     continue
                 plans.append(made)
                 images += len(made.images)
                 if images >= self.params.chunk_images:
+                    rows = chain([row for row, _ in read[place:]], rows)
                     break
             if not to:
                 return
             yield _Chunk(to=to, plans=tuple(plans), errors=tuple(errors))
 
-    def _row(
+    def _read(
         self, batch: AnyRow, recipe: Recipe | None, row: Row | BadRow, webhook: Webhook | None
-    ) -> Plan | RowError:
+    ) -> Prepared | RowError:
         if isinstance(row, BadRow):
             return RowError(row=row.number, problem=problem(row.error).model_dump_json())
-        own_form = recipe is None and format_of(batch.key) == "jsonl"
         try:
-            prepared = _prepared(recipe, row, webhook, own_form=own_form)
+            return _prepared(recipe, row, webhook, own_form=_is_own_form(batch, recipe))
+        except BadInput as error:
+            return _refused(error, row.number, own_form=_is_own_form(batch, recipe))
+
+    def _shaped(
+        self, batch: AnyRow, recipe: Recipe | None, row: Row | BadRow, prepared: Prepared
+    ) -> Plan | RowError:
+        try:
             return self._planner.shape(prepared.request, _origin(prepared, batch, row.number), self._clock())
         except BadInput as error:
-            field = error.field if own_form else column_of(error.field)
-            placed = type(error)(error.detail, field=field, limit=error.limit, row=row.number)
-            return RowError(row=row.number, problem=problem(placed).model_dump_json())
+            return _refused(error, row.number, own_form=_is_own_form(batch, recipe))
 
     def _commit(self, batch: AnyRow, cursor: int, chunk: _Chunk) -> bool:
         """The rows, their errors and the cursor together; False when the batch was canceled or somebody else moved on."""
@@ -200,6 +216,7 @@ class ManifestPlanner:
                 }
                 batches.count(conn, id=batch.id, **ended)
                 batches.add_row_errors(conn, batch_id=batch.id, tenant=batch.tenant, errors=chunk.errors)
+                refusals.planned(conn, written, now)
         log.info(
             "planned", batch=batch.id, to_row=chunk.to, images=images, rejected=len(chunk.errors), moved=moved
         )
@@ -210,6 +227,17 @@ def _webhook(batch: AnyRow) -> Webhook | None:
     if batch.webhook_url is None:
         return None
     return Webhook.model_validate({"url": batch.webhook_url, "events": json.loads(batch.webhook_events)})
+
+
+def _is_own_form(batch: AnyRow, recipe: Recipe | None) -> bool:
+    """Whether the rows are requests as they stand, so that their fields have the request's names."""
+    return recipe is None and format_of(batch.key) == "jsonl"
+
+
+def _refused(error: BadInput, number: int, *, own_form: bool) -> RowError:
+    field = error.field if own_form else column_of(error.field)
+    placed = type(error)(error.detail, field=field, limit=error.limit, row=number)
+    return RowError(row=number, problem=problem(placed).model_dump_json())
 
 
 def _prepared(recipe: Recipe | None, row: Row, webhook: Webhook | None, *, own_form: bool) -> Prepared:
@@ -224,7 +252,7 @@ def _prepared(recipe: Recipe | None, row: Row, webhook: Webhook | None, *, own_f
         )
     except ValidationError as invalid:
         raise from_validation(invalid) from None
-    return Prepared(request=request, recipe=None, row_key=None, alt=None, lang="en")
+    return Prepared(request=request, recipe=None, row_key=None)
 
 
 def _text(value: object) -> str:
@@ -241,8 +269,7 @@ def _origin(prepared: Prepared, batch: AnyRow, number: int) -> Origin:
         tenant=batch.tenant,
         row_key=prepared.row_key,
         recipe=prepared.recipe,
-        alt=prepared.alt,
-        lang=prepared.lang,
+        words=prepared.words,
         batch=batch.id,
         row=number,
         traceparent=batch.traceparent,

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
+from handlers.wording import DESCRIPTIONS
+from schemas.fairness import Note, Variation
 from schemas.finetune import (
     AdapterSummary,
     FinetuneProblem,
@@ -24,7 +26,7 @@ from schemas.finetune import (
 )
 from schemas.outcome import Failure
 from schemas.states import ImageState, job_state
-from schemas.verdict import Decision
+from schemas.verdict import Verdict
 from schemas.webhook import (
     MAX_IMAGES_IN_BODY,
     BatchCompleted,
@@ -36,8 +38,10 @@ from schemas.webhook import (
     ImageSummary,
     JobCompleted,
     JobSummary,
+    NearDuplicates,
 )
 from storage.ledger import batches, deliveries, images, jobs
+from storage.ledger import held as held_images
 from storage.ledger.deliveries import NewDelivery
 from storage.ledger.images import Ended
 from storage.ledger.sql import AnyRow
@@ -49,7 +53,7 @@ _PROGRESS_STEPS = 10
 
 
 def account(conn: Connection, ended: Sequence[Ended], now: float) -> None:
-    """Count images that have just ended, and add the deliveries that their jobs and batches asked for."""
+    """Count images that have just ended or become held, and add the deliveries that their jobs and batches asked for."""
     if not ended:
         return
     by_job: dict[str, list[Ended]] = defaultdict(list)
@@ -60,7 +64,7 @@ def account(conn: Connection, ended: Sequence[Ended], now: float) -> None:
         if row.webhook_url is not None:
             owed += _about_job(conn, row, by_job[row.id], now)
     for row in batches.tally(conn, ended):
-        owed += _about_batch(row, sum(one.batch == row.id for one in ended), now)
+        owed += _about_batch(conn, row, _final(one for one in ended if one.batch == row.id), now)
     deliveries.add_many(conn, owed, now)
 
 
@@ -96,8 +100,9 @@ def _about_job(conn: Connection, row: AnyRow, ended: Sequence[Ended], now: float
             summary = job_summary(row, images.of_job(conn, row.id, limit=MAX_IMAGES_IN_BODY))
             body = JobCompleted(type="job.completed", timestamp=_time(now), data=summary)
             owed.append(_delivery("job.completed", row, _fitting(body)))
-    elif "job.progress" in wanted and _step_passed(row, len(ended)):
-        body = JobCompleted(type="job.progress", timestamp=_time(now), data=job_summary(row, ()))
+    elif "job.progress" in wanted and _step_passed(row, _final(ended)):
+        summary = job_summary(row, (), held=held_images.of_job(conn, row.id))
+        body = JobCompleted(type="job.progress", timestamp=_time(now), data=summary)
         owed.append(_delivery("job.progress", row, body.model_dump_json()))
     return owed
 
@@ -123,7 +128,11 @@ def _about_images(conn: Connection, row: AnyRow, ended: Sequence[Ended], now: fl
     return owed
 
 
-def _about_batch(row: AnyRow, moved: int, now: float) -> list[NewDelivery]:
+def _final(ended: Iterable[Ended]) -> int:
+    return sum(one.state != ImageState.HELD for one in ended)
+
+
+def _about_batch(conn: Connection, row: AnyRow, moved: int, now: float) -> list[NewDelivery]:
     # batch.completed waits for the result files, which the finisher writes.
     if (
         row.webhook_url is None
@@ -131,7 +140,9 @@ def _about_batch(row: AnyRow, moved: int, now: float) -> list[NewDelivery]:
         or "batch.progress" not in json.loads(row.webhook_events)
     ):
         return []
-    return [_batch_delivery("batch.progress", row, now)] if _step_passed(row, moved) else []
+    if not _step_passed(row, moved):
+        return []
+    return [_batch_delivery("batch.progress", row, now, held=held_images.of_batch(conn, row.id))]
 
 
 def _step_passed(row: AnyRow, moved: int) -> bool:
@@ -141,8 +152,9 @@ def _step_passed(row: AnyRow, moved: int) -> bool:
     return bool(ended < row.total and after > before)
 
 
-def _batch_delivery(type: str, row: AnyRow, now: float) -> NewDelivery:
-    body = BatchCompleted.model_validate({"type": type, "timestamp": _time(now), "data": batch_summary(row)})
+def _batch_delivery(type: str, row: AnyRow, now: float, held: int = 0) -> NewDelivery:
+    data = batch_summary(row, held=held)
+    body = BatchCompleted.model_validate({"type": type, "timestamp": _time(now), "data": data})
     return _delivery(type, row, body.model_dump_json())
 
 
@@ -167,29 +179,31 @@ def _fitting(body: JobCompleted) -> str:
     return text
 
 
-def job_summary(row: AnyRow, found: Iterable[AnyRow]) -> JobSummary:
-    """A job row and rows of its images as its customer sees them."""
+def job_summary(row: AnyRow, found: Iterable[AnyRow], *, held: int = 0) -> JobSummary:
+    """A job row and rows of its images as its customer sees them; `held` of an open job are counted by the caller."""
     return JobSummary(
         job=row.id,
         batch=row.batch,
         state=job_state(row.total, _by_state(row)),
-        counts=Counts(total=row.total, **jobs.counts(row)),
+        counts=Counts(total=row.total, held=held, **jobs.counts(row)),
         images=tuple(image_summary(one) for one in found),
         sequence=row.sequence,
         metadata=json.loads(row.metadata),
+        erased=row.erased_at is not None,
     )
 
 
-def batch_summary(row: AnyRow) -> BatchSummary:
-    """A batch row as its customer sees it."""
+def batch_summary(row: AnyRow, *, held: int = 0) -> BatchSummary:
+    """A batch row as its customer sees it; as `job_summary`."""
     rejected = row.rejected_rows + (row.error is not None)
     return BatchSummary(
         batch=row.id,
         source=f"s3://{row.bucket}/{row.key}",
         state=job_state(row.total, _by_state(row), rejected),
-        counts=Counts(total=row.total, rejected_rows=row.rejected_rows, **jobs.counts(row)),
+        counts=Counts(total=row.total, rejected_rows=row.rejected_rows, held=held, **jobs.counts(row)),
         results_key=row.results_key,
         errors_key=row.errors_key,
+        near_duplicates=NearDuplicates.model_validate_json(row.near_duplicates) if row.near_duplicates else None,
         sequence=row.sequence,
     )
 
@@ -197,26 +211,38 @@ def batch_summary(row: AnyRow) -> BatchSummary:
 def image_summary(row: AnyRow) -> ImageSummary:
     """An image row (the columns of `images.of_job`) as its customer sees it."""
     spec, result = json.loads(row.spec), json.loads(row.result or "{}")
-    stored, verdict, failure = result.get("stored"), result.get("verdict"), result.get("failure")
+    stored, failure = result.get("stored"), result.get("failure")
+    verdict = Verdict.model_validate(result["verdict"]) if "verdict" in result else None
     places = {name: stored[name] for name in ("key", "receipt_key", "copy_key", "sha256")} if stored else {}
     return ImageSummary(
         id=row.id,
         state=ImageState(row.state),
         digest=row.digest,
-        width=spec["width"],
-        height=spec["height"],
+        width=spec.get("width", 0),
+        height=spec.get("height", 0),
         alt=row.alt,
-        decision=Decision(verdict["decision"]) if verdict else None,
+        erased=row.erased_at is not None,
+        descriptions=DESCRIPTIONS.validate_json(row.descriptions),
+        fairness=_note(row.fairness, spec.get("prompt", "")),
+        decision=verdict.decision if verdict else None,
+        categories=verdict.found if verdict else (),
         failure=Failure.model_validate(failure) if failure else None,
         **places,
     )
 
 
+def _note(variation: str | None, effective_prompt: str) -> Note | None:
+    """None also where the prompt has outlived its time."""
+    if not variation or not effective_prompt:
+        return None
+    return Variation.model_validate_json(variation).note(effective_prompt)
+
+
 def finetune_summary(row: AnyRow) -> FinetuneSummary:
     """A fine-tune's row as its customer sees it."""
-    spec = FinetuneSpec.model_validate_json(row.spec)
-    trained = Trained.model_validate_json(row.result) if row.state == FinetuneState.COMPLETED else None
-    failed = TrainingFailed.model_validate_json(row.result) if row.state == FinetuneState.FAILED else None
+    spec = FinetuneSpec.model_validate_json(row.spec) if row.erased_at is None else None
+    trained = Trained.model_validate_json(row.result) if spec and row.state == FinetuneState.COMPLETED else None
+    failed = TrainingFailed.model_validate_json(row.result) if spec and row.state == FinetuneState.FAILED else None
     ended: Trained | TrainingFailed | None = trained or failed
     images: ImageCounts | None = ended.images if ended else None
     problem: FinetuneProblem | None = failed.problem if failed else None
@@ -226,8 +252,9 @@ def finetune_summary(row: AnyRow) -> FinetuneSummary:
         # What a trainer has been sent and not begun still waits, as far as its customer can tell.
         state=FinetuneState.QUEUED if row.state == "released" else FinetuneState(row.state),
         model=row.model,
-        trigger=spec.trigger,
-        adapter=_made_adapter(row, spec, trained) if trained else None,
+        trigger=spec.trigger if spec else "",
+        adapter=_made_adapter(row, spec, trained) if trained and spec else None,
+        erased=spec is None,
         images=images,
         problem=problem,
         metadata=json.loads(row.metadata),

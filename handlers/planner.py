@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -12,22 +12,26 @@ from sqlalchemy import Connection
 
 from handlers.attachments import Attachments, FindAdapter, ResolveInput, attach, check_features
 from handlers.notices import job_ended_at_once
+from handlers.variations import REFUSED, TOO_LONG, Shot, Variations
+from handlers.wording import check_words, descriptions_json, prompt_as_alt, word_plan
+from schemas.description import Description, DescriptionPlan
 from schemas.errors import OutOfRange, PromptRefused, ScreenMissing, Unsupported
 from schemas.ids import new_id
-from schemas.input_image import InputImage
+from schemas.input_image import JudgedInput
 from schemas.model_offer import ModelOffer
 from schemas.outcome import ImageBlocked, ImageRendered
 from schemas.render_spec import RenderSpec, derive_seed
-from schemas.request import MAX_SEED, GenerationRequest, parse_size
+from schemas.request import MAX_SEED, Format, GenerationRequest, parse_size
 from schemas.states import ImageState
 from schemas.verdict import Decision, Verdict
-from storage.ledger import images, jobs
+from storage.ledger import images, jobs, kept_inputs, rotations
 from storage.ledger.images import LANES, NewImage
 from storage.ledger.jobs import NewJob
+from storage.ledger.rotations import Turn
 from storage.ledger.tables import NO_DEADLINE
 
-#: Quality of jpeg and webp when none is asked for; named in the spec, so that a change of it names other images.
-_DEFAULT_QUALITY = 90
+#: Quality when none is asked for; named in the spec, so that a change of it names other images.
+_DEFAULT_QUALITY: dict[Format, int] = {"jpeg": 90, "webp": 90, "avif": 80}
 #: Webhooks of a whole job make no sense for each row of a manifest: its batch has one summary.
 _JOB_EVENTS = frozenset({"job.completed", "job.progress", "batch.completed", "batch.progress"})
 
@@ -46,8 +50,8 @@ class Origin:
     #: What the row is called across runs (a SKU): images that are given no seed take theirs from it.
     row_key: str | None = None
     recipe: str | None = None
-    alt: str | None = None
-    lang: str = "en"
+    #: What is known of the picture in words, beyond the request; None = nothing.
+    words: DescriptionPlan | None = None
     batch: str | None = None
     row: int | None = None
     traceparent: str | None = None
@@ -59,9 +63,13 @@ class Plan:
 
     job: NewJob
     images: tuple[NewImage, ...]
+    #: Digests of the pictures that its images need.
+    pictures: frozenset[str] = frozenset()
+    #: Turns that its shots have taken in rotations.
+    turns: tuple[Turn, ...] = ()
 
 
-def _no_inputs(_tenant: str, _reference: str) -> InputImage:
+def _no_inputs(_tenant: str, _reference: str, _policy_digest: str) -> JudgedInput:
     raise Unsupported("pictures cannot be brought here")
 
 
@@ -75,11 +83,17 @@ class Planner:
     screen: PromptScreen
     policy: str
     policy_digest: str
+    #: The planner of the policy that a tenant's request names, or of the tenant's own; raises Unsupported. None where
+    #: there is this one policy alone.
+    by_policy: Callable[[str, str | None], Planner] | None = None
     #: Raises AddressRefused for a webhook address that may not be called.
     check_webhook: Callable[[str], object] = lambda url: url
-    #: Alt text of a prompt, for requests that bring none, and the finish of alt text that a recipe has filled in.
-    describe: Callable[[str], str] = lambda prompt: prompt
-    finish_alt: Callable[[str], str] = lambda alt: alt
+    #: The picture in words, in each language that was asked for.
+    describe: Callable[[DescriptionPlan], tuple[Description, ...]] = prompt_as_alt
+    #: What is added to prompts about people, for tenants that turned it on.
+    variations: Variations | None = None
+    #: Told of many prompts and negative prompts that are about to be shaped, for a screen that asks services about them.
+    look_ahead: Callable[[Iterable[tuple[str, str]]], None] = lambda _pairs: None
     #: Tokens of a prompt under the model of that name; more than its offer allows cannot be drawn.
     count_tokens: Callable[[str, str], int] = lambda _model, _prompt: 0
     #: The picture that a tenant's request names, kept safe when it returns; BadInput for one that cannot be used.
@@ -94,6 +108,8 @@ class Planner:
         the customer then finds the row, its verdict and its counts in the results, where a bare row error would say
         neither which pictures are missing nor why.
         """
+        if self.by_policy is not None:
+            return self.by_policy(origin.tenant, request.policy).shape(request, origin, now)
         offer = self._offer(request)
         sizes = _sizes(request, offer)
         _check(request, offer, self.policy, now)
@@ -101,27 +117,39 @@ class Planner:
         if request.webhook is not None and origin.batch is None:
             self.check_webhook(request.webhook.url)
         self._check_length(request, offer)
-        alt = self.describe(request.prompt) if origin.alt is None else self.finish_alt(origin.alt)
-        origin = replace(origin, alt=alt)
         verdict = self._screened(request, origin)
+        blocked = verdict.decision is not Decision.ALLOW
+        words = word_plan(request, origin.words)
+        check_words(self.screen.check, words)
+        said = self.describe(words)
+        shots = self._shots(request, origin, offer, blocked)
         brought = attach(
             request,
             origin.tenant,
             offer,
+            policy_digest=self.policy_digest,
             resolve_input=self.resolve_input,
             find_adapter=self.find_adapter,
         )
         job_id = new_id("job")
-        specs = list(self._specs(request, origin, offer, sizes, brought))
+        specs = list(self._specs(request, origin, offer, sizes, brought, shots))
         copies = _copy_keys(request, specs)
         # Sorted, because ids of one millisecond are in no order, and a job's images are listed by their ids.
         ids = sorted(new_id("img") for _ in specs)
-        blocked = verdict.decision is not Decision.ALLOW
         made = tuple(
-            _image(id, job_id, spec, copy, request, origin, verdict if blocked else None, now)
-            for id, (_, spec), copy in zip(ids, specs, copies, strict=True)
+            replace(
+                _image(id, job_id, spec, copy, request, origin, verdict if blocked else None, now),
+                alt=said[0].alt,
+                lang=said[0].lang,
+                descriptions=descriptions_json(said),
+                fairness=shots[shot].variation_json,
+            )
+            for id, (shot, spec), copy in zip(ids, specs, copies, strict=True)
         )
-        return Plan(job=_job(job_id, request, origin, verdict, made, now), images=made)
+        job = _job(job_id, request, origin, verdict, made, now)
+        job = replace(job, upload_verdicts=_as_json(brought.verdicts))
+        turns = tuple(shot.turn for shot in shots if shot.turn is not None)
+        return Plan(job=job, images=made, pictures=brought.pictures, turns=turns)
 
     def _offer(self, request: GenerationRequest) -> ModelOffer:
         name = request.model or self.default_model
@@ -147,8 +175,28 @@ class Planner:
                 f"not allowed by policy {verdict.policy}: {', '.join(verdict.reasons)}",
                 field="prompt",
                 limit=verdict.policy,
+                reasons=verdict.reasons,
             )
         return verdict
+
+    def _shots(
+        self, request: GenerationRequest, origin: Origin, offer: ModelOffer, blocked: bool
+    ) -> Sequence[Shot]:
+        """The prompt of each shot, after what fairness adds; what is added is screened and counted like what was asked."""
+        if self.variations is None or blocked:
+            if request.fairness not in (None, "off"):
+                raise Unsupported("fairness is not turned on here", field="fairness", limit=["off"])
+            return (Shot(prompt=request.prompt),) * request.n
+
+        def unfit(prompt: str) -> str:
+            if self.count_tokens(offer.name, prompt) > offer.max_prompt_tokens:
+                return TOO_LONG
+            allowed = self.screen.check(prompt, request.negative_prompt).decision is Decision.ALLOW
+            return "" if allowed else REFUSED
+
+        return self.variations.of(
+            request, tenant=origin.tenant, recipe=origin.recipe, row_key=origin.row_key, unfit=unfit
+        )
 
     def _specs(
         self,
@@ -157,9 +205,10 @@ class Planner:
         offer: ModelOffer,
         sizes: Sequence[tuple[int, int]],
         brought: Attachments,
+        shots: Sequence[Shot],
     ) -> Iterator[tuple[int, RenderSpec]]:
         output = request.output
-        quality = None if output.format == "png" else output.quality or _DEFAULT_QUALITY
+        quality = None if output.format == "png" else output.quality or _DEFAULT_QUALITY[output.format]
         for width, height in sizes:
             for shot in range(request.n):
                 yield (
@@ -167,7 +216,7 @@ class Planner:
                     RenderSpec(
                         model=offer.name,
                         model_digest=offer.digest,
-                        prompt=request.prompt,
+                        prompt=shots[shot].prompt,
                         negative_prompt=request.negative_prompt,
                         seed=_seed(request, origin, shot),
                         width=width,
@@ -177,7 +226,7 @@ class Planner:
                         format=output.format,
                         quality=quality,
                         policy_digest=self.policy_digest,
-                        **vars(brought),
+                        **brought.spec_fields,
                     ),
                 )
 
@@ -248,8 +297,6 @@ def _image(
         batch_key=spec.batch_key,
         digest=name,
         spec=spec.model_dump_json(),
-        alt=origin.alt or "",
-        lang=origin.lang,
         copy_key=copy_key,
         deadline=moments[0] if moments else NO_DEADLINE,
         # What can no longer be finished in time need not be started either.
@@ -259,6 +306,10 @@ def _image(
         result=outcome.model_dump_json() if outcome else None,
         ended_at=now if outcome else None,
     )
+
+
+def _as_json(verdicts: Sequence[Verdict]) -> str | None:
+    return json.dumps([one.model_dump(mode="json") for one in verdicts]) if verdicts else None
 
 
 def _job(
@@ -282,7 +333,8 @@ def _job(
         row=origin.row,
         row_key=origin.row_key,
         recipe=origin.recipe,
-        prompt_verdict=verdict.model_dump_json(),
+        # Equal for equal findings, so that it is parsed once for many images.
+        prompt_verdict=verdict.timeless().model_dump_json(),
         total=len(made),
         webhook_url=webhook.url if webhook and events else None,
         webhook_events=json.dumps(events) if webhook and events else None,
@@ -304,6 +356,9 @@ def write(conn: Connection, plans: Sequence[Plan], now: float) -> list[Plan]:
     written = [_counted(plan, known, now) for plan in plans]
     jobs.add(conn, [plan.job for plan in written])
     images.add(conn, [one for plan in written for one in plan.images])
+    rotations.keep(conn, [turn for plan in written for turn in plan.turns])
+    for plan in written:
+        kept_inputs.need(conn, plan.job.tenant, plan.job.batch or plan.job.id, plan.pictures)
     for plan in written:
         if plan.job.ended_at is not None and plan.job.webhook_url is not None:
             row = jobs.get(conn, tenant=plan.job.tenant, id=plan.job.id)
@@ -333,7 +388,7 @@ def _counted(plan: Plan, known: Mapping[str, str], now: float) -> Plan:
         sequence=ended + 1,
         ended_at=now if ended == plan.job.total else None,
     )
-    return Plan(job=job, images=made)
+    return replace(plan, job=job, images=made)
 
 
 def _reused(one: NewImage, result: str, now: float) -> NewImage:

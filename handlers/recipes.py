@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from schemas.description import DescriptionPlan
 from schemas.errors import AquatintError, MissingField, OutOfRange, UnknownField, WrongType
 from schemas.problem import from_validation
-from schemas.recipe import Recipe, substitute
+from schemas.recipe import Recipe, slot_names, substitute
 from schemas.request import GenerationRequest, RecipeInvocation, Webhook
 from schemas.states import Lane
 
@@ -36,10 +37,15 @@ CONTROLS: Mapping[str, str] = {
     "control_image": "control.0.image",
     "control_weight": "control.0.weight",
     "adapters": "adapters",
+    "languages": "languages",
+    "decorative": "decorative",
+    "fairness": "fairness",
 }
 _COLUMNS = {name: column for column, name in CONTROLS.items() if "." in name}
 #: Further columns of a manifest that has a prompt column instead of a recipe.
 PLAIN = ("prompt", "negative_prompt", "key", "alt", "row_key")
+#: Those of them that are about the file and its words.
+_OUTPUT = frozenset({"format", "quality", "languages", "decorative"})
 _WHOLE = frozenset({"n", "seed", "steps", "quality"})
 _UNSAFE_IN_KEY = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -55,8 +61,8 @@ class Prepared:
     request: GenerationRequest
     recipe: str | None
     row_key: str | None
-    alt: str | None
-    lang: str
+    #: What a recipe or a column says about the picture in words; None = what the prompt says.
+    words: DescriptionPlan | None = None
 
 
 def from_invocation(book: RecipeBook, invocation: RecipeInvocation) -> Prepared:
@@ -85,6 +91,8 @@ def column_of(field: str | None) -> str | None:
     """What a field of a request is called in a manifest, where it has a column of another name."""
     if field is not None and field.startswith("adapters."):
         return "adapters"
+    if field is not None and field.startswith(("output.alt", "output.languages", "output.decorative")):
+        return field.split(".")[1]
     return _COLUMNS.get(field or "", field)
 
 
@@ -139,8 +147,26 @@ def _from_recipe(recipe: Recipe, slots: Mapping[str, str], extra: Mapping[str, A
         row_key=values[recipe.row_key]
         if recipe.row_key
         else "\x1f".join(values[name] for name in sorted(values)),
-        alt=substitute(recipe.alt, values) if recipe.alt else None,
-        lang=recipe.lang,
+        words=_words(recipe, values, fields["prompt"]),
+    )
+
+
+def _words(recipe: Recipe, values: Mapping[str, str], prompt: str) -> DescriptionPlan:
+    """The recipe's sentences with its slots filled; only slots that the prompt shows are part of the picture."""
+    alts = {**({recipe.lang: recipe.alt} if recipe.alt else {}), **recipe.alts}
+    drawn = slot_names(recipe.prompt)
+    said = {name for text in (*alts.values(), *recipe.long_descriptions.values()) for name in slot_names(text)}
+    return DescriptionPlan(
+        prompt=prompt,
+        languages=recipe.languages or (recipe.lang,),
+        role="decorative" if recipe.decorative else "informative",
+        slots={name: values[name] for name in sorted(drawn)},
+        slots_lang=recipe.lang,
+        alts={lang: substitute(text, dict(values)) for lang, text in alts.items()},
+        long_descriptions={
+            lang: substitute(text, dict(values)) for lang, text in recipe.long_descriptions.items()
+        },
+        unscreened=tuple(values[name] for name in sorted(said - drawn) if values[name]),
     )
 
 
@@ -154,12 +180,15 @@ def _plain(cells: Mapping[str, str], extra: Mapping[str, Any]) -> Prepared:
     }
     if cells.get("key"):
         fields["output"] = {**fields.get("output", {}), "key": cells["key"]}
+    if cells.get("alt", "").strip():
+        # In the first language that is asked for.
+        output = fields.get("output", {})
+        lang = (output.get("languages") or ["en"])[0]
+        fields["output"] = {**output, "languages": output.get("languages") or [lang], "alt": {lang: cells["alt"].strip()}}
     return Prepared(
         request=_validated(fields),
         recipe=None,
         row_key=cells.get("row_key") or None,
-        alt=cells.get("alt") or None,
-        lang="en",
     )
 
 
@@ -181,7 +210,7 @@ def _controls(cells: Mapping[str, str]) -> dict[str, Any]:
             raise UnknownField(f"there is no column {column!r}", field=column, limit=sorted(CONTROLS))
         if not text:
             continue
-        if name in ("format", "quality"):
+        if name in _OUTPUT:
             output[name] = _value(name, text, column)
         elif name.startswith("control."):
             control[name.rpartition(".")[2]] = text
@@ -195,7 +224,7 @@ def _controls(cells: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _value(name: str, text: str, column: str) -> Any:
-    if name == "size":
+    if name in ("size", "languages"):
         return [part for part in re.split(r"[\s;]+", text) if part]
     if name == "adapters":
         return parse_adapters(text)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -15,7 +15,10 @@ from sqlalchemy import Connection
 
 from handlers.finetune_reports import record_training
 from handlers.give_back import give_back
+from handlers.holding import hold
 from handlers.notices import account
+from handlers.refusals import judged
+from handlers.reviewing import ReviewTerms
 from schemas.errors import AquatintError, QueueUnavailable
 from schemas.outcome import (
     Finished,
@@ -23,6 +26,7 @@ from schemas.outcome import (
     Heartbeat,
     ImageBlocked,
     ImageFailed,
+    ImageHeld,
     ImageRendered,
     ImageReturned,
     Outcome,
@@ -67,6 +71,8 @@ class RecorderParams:
     mark_gap: float = 6.0
     #: Pause after the ledger or the broker refused.
     retry_seconds: float = 0.2
+    #: How long reviews may take, and what they are about is kept.
+    terms: ReviewTerms = field(default_factory=ReviewTerms)
 
 
 class Recorder:
@@ -85,11 +91,13 @@ class Recorder:
         with self.ledger.begin() as conn:
             self._workers(conn, [one for one in reports if isinstance(one, Heartbeat)], now)
             self._gpu(conn, [one for one in reports if isinstance(one, WorkReport)], now)
-            ended = self._finished(conn, [one for one in reports if isinstance(one, Finished)], now)
+            finished = [one for one in reports if isinstance(one, Finished)]
+            ended = self._finished(conn, finished, now)
             account(conn, ended, now)
             trained = self._trained(conn, [one for one in reports if isinstance(one, TrainingReport)], now)
             if mark is not None:
                 marks.move(conn, marks.OUTCOMES, mark)
+            judged(conn, finished, ended, self.params.terms, now)
         self.counts.update(one.kind for one in reports)
         self.counts.update(one.state for one in ended)
         self.counts.update(f"finetune_{state}" for state in trained)
@@ -132,6 +140,9 @@ class Recorder:
             return []
         contents = microbatches.contents(conn, [one.microbatch for one in finished])
         ended = self._settle(conn, finished, now)
+        ended += hold(
+            conn, [one for report in finished for one in report.outcomes if isinstance(one, ImageHeld)]
+        )
         for report in finished:
             held = contents.get(report.microbatch)
             if held is not None:

@@ -6,10 +6,11 @@ English words only are stripped from prompts; recipes in other languages bring t
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
-#: WCAG sets no length; screen readers cut or tire beyond about this many characters.
-TARGET_CHARS = 125
-HARD_CHARS = 250
+from schemas.description import MAX_ALT_CHARS, TARGET_ALT_CHARS
+
+TARGET_CHARS, HARD_CHARS = TARGET_ALT_CHARS, MAX_ALT_CHARS
 
 EMPTY = "alt.empty"
 FILE_NAME = "alt.file_name"
@@ -64,6 +65,25 @@ _PRAISE = re.compile(
 _WEIGHTED = re.compile(r"\(([^()]*?):\s{0,3}-?\d{0,3}\.?\d{1,4}\)")
 _ADAPTER_TAG = re.compile(r"<[^<>]*>|--[a-z]+(?:\s+[\w:./-]+)?", re.IGNORECASE)
 _EMPHASIS = re.compile(r"[(){}\[\]]+")
+#: "Picture of" in the languages that descriptions are written in: a screen reader has said so already.
+_OPENINGS = {
+    "de": re.compile(
+        r"^(?:(?:ein|eine|das|die|dies(?:es)?)\s+)?(?:bild|foto|fotografie|aufnahme|abbildung|illustration|zeichnung)\s+(?:von|mit|des|der|eines|einer)\s",
+        re.IGNORECASE,
+    ),
+    "fr": re.compile(
+        r"^(?:(?:une?|la|cette|l['’])\s*)?(?:image|photo|photographie|illustration|dessin)\s+(?:de|du|des|d['’]|montrant|représentant)\s*",
+        re.IGNORECASE,
+    ),
+    "es": re.compile(
+        r"^(?:(?:una?|la|esta)\s+)?(?:imagen|foto|fotografía|ilustración|dibujo)\s+(?:de|del|que\s+muestra)\s",
+        re.IGNORECASE,
+    ),
+    "it": re.compile(
+        r"^(?:(?:una?|la|questa|l['’]|un['’])\s*)?(?:immagine|foto|fotografia|illustrazione|disegno)\s+(?:di|del|della|che\s+mostra)\s",
+        re.IGNORECASE,
+    ),
+}
 _FILE_NAME = re.compile(
     r"[\w()-]+(?: [\w()-]+)*\.(?:png|jpe?g|webp|avif|gif|tiff?|bmp|svg)|(?:img|dsc|dscn|image|photo|screenshot)[ _-]?\d+",
     re.IGNORECASE,
@@ -84,12 +104,12 @@ def alt_from_prompt(prompt: str) -> str:
     text = _PRAISE.sub(" ", _without_weights(_ADAPTER_TAG.sub(" ", prompt)))
     text = _COMMAND.sub("", _OPENING.sub("", _tidy(text)))
     parts = map(_tidy, re.split(r"[,;|\n]+|\.(?:\s|$)", text))
-    kept = [part for part in parts if part and not _STYLE_PART.fullmatch(part)]
+    kept = [part for part in parts if part and not _is_style(part)]
     unique = list(dict.fromkeys(kept))
     return _capitalised(_fit(unique))
 
 
-def lint_alt(alt: str) -> tuple[str, ...]:
+def lint_alt(alt: str, lang: str = "en") -> tuple[str, ...]:
     """Codes of what an accessibility reviewer would object to; duplicates within a batch are the caller's to find."""
     text = alt.strip()
     if not text:
@@ -99,7 +119,7 @@ def lint_alt(alt: str) -> tuple[str, ...]:
         TOO_LONG: len(text) > HARD_CHARS,
         OVER_TARGET: TARGET_CHARS < len(text) <= HARD_CHARS,
         PROMPT_LEAK: _leaks_prompt(text),
-        REDUNDANT_OPENING: _OPENING.match(text) is not None,
+        REDUNDANT_OPENING: _OPENINGS.get(lang, _OPENING).match(text) is not None,
         KEYWORD_LIST: text.count(",") >= 5 and len(text.split()) <= 2.5 * (text.count(",") + 1),
     }
     return tuple(code for code, found in faults.items() if found)
@@ -108,7 +128,13 @@ def lint_alt(alt: str) -> tuple[str, ...]:
 def _leaks_prompt(text: str) -> bool:
     if _PRAISE.search(text) or _WEIGHTED.search(text) or _ADAPTER_TAG.search(text):
         return True
-    return any(_STYLE_PART.fullmatch(part) for part in map(_tidy, re.split("[,;]", text)) if part)
+    return any(_is_style(part) for part in map(_tidy, re.split("[,;]", text)) if part)
+
+
+@lru_cache(maxsize=4096)
+def _is_style(part: str) -> bool:
+    # The parts of a batch's alt texts are few, and this is the dearest look at them.
+    return _STYLE_PART.fullmatch(part) is not None
 
 
 def _without_weights(text: str) -> str:

@@ -16,7 +16,11 @@ class Hashed(Frozen):
     @cached_property
     def content_sha256(self) -> str:
         """SHA-256 of the canonical JSON."""
-        return digest(self.model_dump(mode="json"))
+        return digest(self.hashed_form())
+
+    def hashed_form(self) -> dict[str, Any]:
+        """What the digest is taken over, as JSON types."""
+        return self.model_dump(mode="json")
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A validated copy: pydantic's own would skip the validators and carry the old digest along."""

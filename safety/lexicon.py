@@ -1,4 +1,4 @@
-"""Finding terms in a text: one dictionary look-up per word.
+"""Finding terms in a text: a few dictionary look-ups per word.
 
 Python's `re` tries the alternatives of a pattern one after the other, so an alternation of thousands of terms costs
 milliseconds; a dictionary keyed by the first word costs the same for ten terms as for ten thousand.
@@ -7,25 +7,31 @@ milliseconds; a dictionary keyed by the first word costs the same for ten terms 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 
-from safety.rule_pack import SCORES, AgeRule, Context, RulePack, TermGroup
-from schemas.errors import BadSettings
+from safety.glued_words import GluedWords
+from safety.masked_words import MaskedWords
+from safety.rule_pack import AgeRule
 
-#: Letters and digits apart, so that "nude4k" holds the word "nude".
-LATIN_TOKEN = re.compile(r"[a-z]+|[0-9]+")
-NATIVE_TOKEN = re.compile(r"[^\W\d_]+|\d+")
 #: A context does not reach beyond these: "nude, heels" in a list of tags is not a colour.
-_CLAUSE_END = re.compile(r"[,.;:!?|()\[\]{}\n/\u3001\u3002\uff0c]")
-_MAX_THROUGH = 4
-#: A term shorter than this is not looked for where word boundaries are lost.
-_MIN_SOLID_CHARS = 4
-#: Where repeated letters are collapsed, shorter terms mean nothing any more ("kkk" would be "k").
-_MIN_COLLAPSED_CHARS = 3
+CLAUSE_END = r"[,.;:!?|()\[\]{}\n/\u3001\u3002\uff0c]"
+_BREAKS = frozenset(",.;:!?|()[]{}\n/\u3001\u3002\uff0c")
+#: Letters and digits apart, so that "nude4k" holds the word "nude"; the ends of clauses are tokens of their own, and so
+#: are letters without a Latin twin, which keep what stands around them apart.
+LATIN_TOKEN = re.compile(rf"[a-z]+|[0-9]+|[^\W\d_a-z]+|{CLAUSE_END}")
+NATIVE_TOKEN = re.compile(rf"[^\W\d_]+|\d+|{CLAUSE_END}")
+
+_REPEATED = re.compile(r"([^\W\d_])\1")
+_REPEATS = re.compile(r"([^\W\d_])\1+")
+#: Up to this length one doubled letter makes another word.
+_MAX_DOUBTFUL = 4
 #: Stems are looked up by their first characters; none is shorter.
-_HEAD_CHARS = 4
+HEAD_CHARS = 4
+_MAX_BETWEEN = 4
+#: A compound has at least these letters before and in its last word.
+_MIN_COMPOUND_HEAD, _MIN_COMPOUND_TAIL = 3, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,186 +44,213 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Allowed:
-    before: frozenset[str]
-    through: frozenset[str]
-    after: frozenset[str]
+class Allowed:
+    """Neighbours that make a term harmless, in the form of the views."""
 
-    def covers(self, clauses: Sequence[int], tokens: Sequence[str], start: int, end: int) -> bool:
-        reach = _MAX_THROUGH + 1
-        following = range(end, min(len(tokens), end + reach))
-        preceding = range(start - 1, max(-1, start - 1 - reach), -1)
-        clause = clauses[start]
-        return self._meets(
-            (tokens[at] for at in following if clauses[at] == clause), self.after
-        ) or self._meets((tokens[at] for at in preceding if clauses[at] == clause), self.before)
+    before: frozenset[str]
+    after: frozenset[str]
+    through: frozenset[str]
+    #: How many words that are not in `through` may stand between, and the words that may never.
+    loose: int = 0
+    unless: frozenset[str] = frozenset()
+    tails: bool = False
+
+    def covers(self, tokens: Sequence[str], start: int, end: int) -> bool:
+        """True when the term at ``tokens[start:end]`` has such a neighbour in its clause."""
+        if self.after and self._meets(tokens[end : end + _MAX_BETWEEN + 1], self.after):
+            return True
+        preceding = tokens[max(0, start - _MAX_BETWEEN - 1) : start]
+        return bool(self.before) and self._meets(preceding[::-1], self.before)
 
     def _meets(self, neighbours: Iterable[str], wanted: frozenset[str]) -> bool:
+        left = self.loose
         for token in neighbours:
-            if token in wanted:
+            if token in self.through and token not in wanted:
+                continue
+            if token in self.unless or (self.tails and _ends_in(token, self.unless)):
+                return False
+            if token in wanted or (self.tails and _ends_in(token, wanted)):
                 return True
-            if token not in self.through:
+            left -= 1
+            if left < 0 or token in _BREAKS:
                 return False
         return False
 
 
+def _ends_in(token: str, words: frozenset[str]) -> bool:
+    return any(token[at:] in words for at in range(_MIN_COMPOUND_HEAD, len(token) - _MIN_COMPOUND_TAIL + 1))
+
+
 @dataclass(frozen=True, kw_only=True)
-class _Entry:
+class Entry:
+    """One term as a sequence of words."""
+
     tokens: tuple[str, ...]
     is_stem: bool
     finding: Finding
-    allowed: tuple[_Allowed, ...]
+    allowed: tuple[Allowed, ...]
 
-    def matches(self, tokens: Sequence[str], start: int) -> bool:
+    def matches(self, words: Sequence[str], start: int) -> bool:
         end = start + len(self.tokens)
         *head, last = self.tokens
-        if end > len(tokens) or list(tokens[start : end - 1]) != head:
+        if end > len(words) or list(words[start : end - 1]) != head:
             return False
-        return tokens[end - 1].startswith(last) if self.is_stem else tokens[end - 1] == last
-
-    def is_allowed(self, clauses: Sequence[int], tokens: Sequence[str], start: int) -> bool:
-        """True when a context makes the match at `start` harmless."""
-        end = start + len(self.tokens)
-        return any(context.covers(clauses, tokens, start, end) for context in self.allowed)
+        return words[end - 1].startswith(last) if self.is_stem else words[end - 1] == last
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lexicon:
-    """Terms compiled for one kind of view."""
+    """Terms compiled for one kind of view; `lexicon_compiler` makes it."""
 
     token: re.Pattern[str]
+    glued: GluedWords
+    masked: MaskedWords
+    #: Ordinary words, and words in a row, that are never read as a disguised term.
+    kept: frozenset[str]
     #: First word of a term -> the terms that start with it.
-    starts: dict[str, list[_Entry]] = field(default_factory=dict)
-    #: The first `_HEAD_CHARS` of a one-word stem -> the stems.
-    stems: dict[str, list[_Entry]] = field(default_factory=dict)
-    #: Every word of every term.
-    vocabulary: set[str] = field(default_factory=set)
-    #: Whole terms without spaces, for texts whose word boundaries are lost.
-    solid: dict[str, list[Finding]] = field(default_factory=dict)
-    solid_lengths: set[int] = field(default_factory=set)
+    starts: dict[str, list[Entry]] = field(default_factory=dict)
+    #: The first `HEAD_CHARS` of a one-word stem -> the stems.
+    stems: dict[str, list[Entry]] = field(default_factory=dict)
+    #: Whole terms without spaces, and every beginning of one.
+    solid: dict[str, list[Entry]] = field(default_factory=dict)
+    beginnings: frozenset[str] = frozenset()
+    #: Every word of every term, and the terms that are one word.
+    vocabulary: frozenset[str] = frozenset()
+    whole: frozenset[str] = frozenset()
+    #: Another spelling of a word -> the words; a word with each repeated letter once -> the words.
+    spellings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    single: dict[str, tuple[str, ...]] = field(default_factory=dict)
     ages: tuple[tuple[AgeRule, frozenset[str]], ...] = ()
 
     def find(self, views: Iterable[str]) -> Iterator[Finding]:
-        """What the words of several views of one text say.
-
-        Views only join words or change letters, so one that brings no new word of any term is passed over.
-        """
-        seen: set[str] = set()
+        """What the words of several views of one text say."""
+        seen: set[tuple[str, ...]] = set()
+        meant: dict[str, list[tuple[str, ...]]] = {}
         for view in views:
-            tokens = self.token.findall(view)
-            fresh = set(tokens) - seen
-            seen |= fresh
-            if self._concerns(fresh):
-                yield from self._find_terms(view, tokens)
-            if self.ages:
-                yield from self._find_ages(tokens)
-
-    def find_inside(self, run: str) -> Iterator[Finding]:
-        """What `run` says anywhere in it, without word boundaries; its whole also counts when it is short."""
-        yield from self.solid.get(run, ())
-        for length in self.solid_lengths:
-            if length >= _MIN_SOLID_CHARS:
-                for start in range(len(run) - length + 1):
-                    yield from self.solid.get(run[start : start + length], ())
+            for reading in chain((view,), self.masked.readings(view)):
+                tokens = tuple(self.token.findall(reading))
+                if tokens not in seen:
+                    seen.add(tokens)
+                    yield from self._find(tokens, reading)
+                    yield from self._find_disguised(tokens, meant)
 
     def find_unspaced(self, text: str) -> Iterator[Finding]:
-        """As `find_inside`, for a script that writes no spaces: short terms count too; contexts do not apply."""
-        compact = "".join(self.token.findall(text))
-        for length in self.solid_lengths:
-            for start in range(len(compact) - length + 1):
-                yield from self.solid.get(compact[start : start + length], ())
+        """What `text` says anywhere in it, for a script that writes no spaces; contexts do not apply."""
+        compact = "".join(token for token in self.token.findall(text) if token not in _BREAKS)
+        for start in range(len(compact)):
+            for end in range(start + 1, len(compact) + 1):
+                piece = compact[start:end]
+                yield from (entry.finding for entry in self.solid.get(piece, ()))
+                if piece not in self.beginnings:
+                    break
 
-    def _concerns(self, words: set[str]) -> bool:
-        return not self.vocabulary.isdisjoint(words) or any(
-            word[:_HEAD_CHARS] in self.stems for word in words
-        )
+    def _find(self, tokens: Sequence[str], text: str = "") -> Iterator[Finding]:
+        where = [at for at, token in enumerate(tokens) if token not in _BREAKS]
+        words = [tokens[at] for at in where] if len(where) < len(tokens) else tokens
+        for entry, start, count in chain(self._terms(words), self._joined(words, text)):
+            first, end = where[start], where[start + count - 1] + 1
+            if not any(context.covers(tokens, first, end) for context in entry.allowed):
+                yield entry.finding
+        if self.ages:
+            yield from self._find_ages(words)
 
-    def _find_terms(self, view: str, tokens: Sequence[str]) -> Iterator[Finding]:
+    def _terms(self, words: Sequence[str]) -> Iterator[tuple[Entry, int, int]]:
         starts, stems = self.starts, self.stems
-        clauses: list[int] = []
-        possible = [at for at, token in enumerate(tokens) if token in starts or token[:_HEAD_CHARS] in stems]
-        for start in possible:
-            for entry in chain(starts.get(tokens[start], ()), stems.get(tokens[start][:_HEAD_CHARS], ())):
-                if entry.matches(tokens, start):
-                    if entry.allowed and not clauses:
-                        clauses = clause_numbers(view, self.token)
-                    if not (entry.allowed and entry.is_allowed(clauses, tokens, start)):
-                        yield entry.finding
+        for start, word in enumerate(words):
+            if word in starts:
+                for entry in starts[word]:
+                    if entry.matches(words, start):
+                        yield entry, start, len(entry.tokens)
+            for entry in stems.get(word[:HEAD_CHARS], ()):
+                if entry.matches(words, start):
+                    yield entry, start, 1
 
-    def _find_ages(self, tokens: Sequence[str]) -> Iterator[Finding]:
-        for rule, units in self.ages:
-            if units.isdisjoint(tokens):
+    def _joined(self, words: Sequence[str], text: str) -> Iterator[tuple[Entry, int, int]]:
+        """Terms that spaces or signs cut into pieces; `text` shows which of the two it was."""
+        beginnings, solid = self.beginnings, self.solid
+        ordinary: dict[str, int] = {}
+        for start, word in enumerate(words):
+            if word not in beginnings:
                 continue
-            for number, unit in pairwise(tokens):
+            joined = word
+            for end in range(start + 1, len(words)):
+                joined += words[end]
+                count = end + 1 - start
+                if joined in solid and not self._is_ordinary(words[start : end + 1], text, ordinary):
+                    yield from ((entry, start, count) for entry in solid[joined])
+                if joined not in beginnings:
+                    for entry in self.stems.get(joined[:HEAD_CHARS], ()):
+                        if joined.startswith(entry.tokens[0]):
+                            yield entry, start, count
+                    break
+
+    def _is_ordinary(self, pieces: Sequence[str], text: str, seen: dict[str, int]) -> bool:
+        """True for a kept row of words, as often as it stands in `text` with plain spaces: "pen is", not "pen'is"."""
+        row = " ".join(pieces)
+        if row not in self.kept:
+            return False
+        seen[row] = seen.get(row, 0) + 1
+        return seen[row] <= " ".join(text.split()).count(row)
+
+    def _find_disguised(
+        self, tokens: Sequence[str], meant: dict[str, list[tuple[str, ...]]]
+    ) -> Iterator[Finding]:
+        for word in tokens:
+            if word not in meant:
+                ordinary = word in self.whole or word in self.kept
+                meant[word] = [] if ordinary else self._readings_of(word)
+                if meant[word] and word in self.vocabulary:
+                    meant[word].insert(0, (word,))
+        most = max((len(meant[word]) for word in tokens), default=0)
+        for number in range(most):
+            plain = [
+                part
+                for word in tokens
+                for part in (meant[word][min(number, len(meant[word]) - 1)] if meant[word] else (word,))
+            ]
+            yield from self._find(plain)
+            if any((word[::-1],) in meant[word] for word in tokens):
+                # Text that was turned around as a whole has its words in the other order.
+                yield from self._find(plain[::-1])
+
+    def _readings_of(self, word: str) -> list[tuple[str, ...]]:
+        """What a word that is not listed may stand for, each time as one or more words."""
+        found: list[tuple[str, ...]] = [(listed,) for listed in self.spellings.get(word, ())]
+        if _REPEATED.search(word):
+            found += [(listed,) for listed in self._unrepeated(word)]
+        parts = self.glued.taken_apart(word)
+        return [*found, tuple(parts)] if parts else found
+
+    def _unrepeated(self, word: str) -> Iterator[str]:
+        """Listed words of the same letters, of which `word` only repeats some."""
+        runs = _runs(word)
+        once = collapse(word)
+        # One doubled letter is an ordinary word's as well: "penne" is pasta.
+        emphatic = max(runs) > 2 or min(runs) > 1 or sum(run > 1 for run in runs) > 1
+        for listed in self.single.get(once, ()):
+            if (emphatic or len(listed) > _MAX_DOUBTFUL) and all(map(int.__ge__, runs, _runs(listed))):
+                yield listed
+        if emphatic and once[:HEAD_CHARS] in self.stems:
+            yield once
+
+    def _find_ages(self, words: Sequence[str]) -> Iterator[Finding]:
+        for rule, units in self.ages:
+            if units.isdisjoint(words):
+                continue
+            for number, unit in pairwise(words):
                 if unit in units:
                     age = int(number) if number.isdigit() and len(number) < 4 else rule.words.get(number)
                     if age is not None and age < rule.below:
                         yield Finding(category=None, score=0.0, marks=(rule.mark,))
 
 
-def clause_numbers(text: str, token: re.Pattern[str]) -> list[int]:
-    """For each token of `text` the number of the clause that it stands in."""
-    numbers, clause, end = [], 0, 0
-    for match in token.finditer(text):
-        clause += _CLAUSE_END.search(text, end, match.start()) is not None
-        numbers.append(clause)
-        end = match.end()
-    return numbers
+_RUN = re.compile(r"(.)\1*")
 
 
-def compile_lexicon(
-    packs: Iterable[RulePack],
-    *,
-    normalise: Callable[[str], str],
-    token: re.Pattern[str],
-    collapsed: bool = False,
-) -> Lexicon:
-    """The terms of `packs` in the form that `normalise` gives the views they are matched against."""
-    packs = tuple(packs)
-    ages = tuple(
-        (rule, frozenset(normalise(unit) for unit in rule.units)) for pack in packs for rule in pack.ages
-    )
-    lexicon = Lexicon(token=token, ages=ages)
-    for pack in packs:
-        contexts = {name: _compile_context(context, normalise) for name, context in pack.contexts.items()}
-        for group in pack.groups:
-            allowed = tuple(contexts[name] for name in group.allow)
-            for term in group.terms:
-                tokens = tuple(token.findall(normalise(term)))
-                if not tokens or (group.kind == "stem" and len(tokens[0]) < _HEAD_CHARS):
-                    raise BadSettings(
-                        f"rule pack {pack.id}: the term {term!r} is too short", field="rule_packs"
-                    )
-                if not (collapsed and sum(map(len, tokens)) < _MIN_COLLAPSED_CHARS):
-                    _add(lexicon, _entry(group, tokens, allowed))
-    return lexicon
+def _runs(word: str) -> list[int]:
+    return [len(run[0]) for run in _RUN.finditer(word)]
 
 
-def _compile_context(context: Context, normalise: Callable[[str], str]) -> _Allowed:
-    before, through, after = (
-        frozenset(normalise(word) for word in words)
-        for words in (context.before, context.through, context.after)
-    )
-    return _Allowed(before=before, through=through, after=after)
-
-
-def _entry(group: TermGroup, tokens: tuple[str, ...], allowed: tuple[_Allowed, ...]) -> _Entry:
-    score = SCORES[group.severity] if group.category else 0.0
-    finding = Finding(category=group.category, score=score, marks=group.marks)
-    return _Entry(tokens=tokens, is_stem=group.kind == "stem", finding=finding, allowed=allowed)
-
-
-def _add(lexicon: Lexicon, entry: _Entry) -> None:
-    lexicon.vocabulary.update(entry.tokens)
-    if entry.is_stem:
-        lexicon.stems.setdefault(entry.tokens[0][:_HEAD_CHARS], []).append(entry)
-    else:
-        lexicon.starts.setdefault(entry.tokens[0], []).append(entry)
-    solid = "".join(entry.tokens)
-    lexicon.solid.setdefault(solid, []).append(entry.finding)
-    lexicon.solid_lengths.add(len(solid))
-    if len(entry.tokens) > 1:
-        # A phrase written as one word is the same phrase.
-        lexicon.vocabulary.add(solid)
-        whole = _Entry(tokens=(solid,), is_stem=False, finding=entry.finding, allowed=entry.allowed)
-        lexicon.starts.setdefault(solid, []).append(whole)
+def collapse(word: str) -> str:
+    """`word` with each repeated letter once."""
+    return _REPEATS.sub(r"\1", word)

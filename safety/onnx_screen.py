@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError
 
-from safety import categories as ids
 from safety.image_screen import Pixels, ScreenFault
-from schemas.base import Frozen
+from safety.screen_card import ScreenCard
 from schemas.errors import ScreenMissing
 
 Vector = NDArray[np.float32]
+
+#: Pictures in one call of the model.
+AT_ONCE = 16
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -25,59 +28,30 @@ _FILTERS = {
 }
 
 
-class Label(Frozen):
-    """One output of the classifier and the category it counts for, or none ("neutral")."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScreenFiles:
+    """A classifier as it is kept: the bytes of its model, and its card."""
 
-    name: str
-    category: str | None = None
-
-
-class KnownAnswer(Frozen):
-    """What the classifier must say about a picture anyone can make: a horizontal ramp between two colours."""
-
-    left: tuple[int, int, int]
-    right: tuple[int, int, int]
-    outputs: tuple[float, ...]
-    tolerance: float = Field(0.01, gt=0, le=0.1)
-
-
-class ScreenCard(Frozen):
-    """How to feed a classifier and how to read it."""
-
-    name: str
-    version: str
-    licence: str
-    #: (height, width) in pixels that the model takes.
-    size: tuple[int, int]
-    layout: Literal["NHWC", "NCHW"]
-    resize: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
-    #: A channel value v of 0 to 255 enters as (v / 255 - mean) / std.
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    #: What the model puts out; logits are made probabilities by softmax, scores by sigmoid.
-    output: Literal["probabilities", "logits", "scores"]
-    labels: tuple[Label, ...] = Field(min_length=2)
-    known_answers: tuple[KnownAnswer, ...] = Field(min_length=1)
-    #: What is known about how much it finds; shown to the operator.
-    recall: str = "unmeasured"
-
-    @model_validator(mode="after")
-    def _consistent(self) -> ScreenCard:
-        named = [label.category for label in self.labels if label.category is not None]
-        unknown = [name for name in named if not ids.is_category(name)]
-        if unknown or not named:
-            raise ValueError(
-                f"{unknown[0]!r} is not a category" if unknown else "no label counts for a category"
-            )
-        if any(len(answer.outputs) != len(self.labels) for answer in self.known_answers):
-            raise ValueError("a known answer has another number of outputs than there are labels")
-        if min(self.size) < 1 or min(self.std) <= 0:
-            raise ValueError("size and std must be positive")
-        return self
+    model: bytes = field(repr=False)
+    card: ScreenCard
 
     @property
-    def categories(self) -> tuple[str, ...]:
-        return tuple(sorted({label.category for label in self.labels if label.category is not None}))
+    def model_sha256(self) -> str:
+        return hashlib.sha256(self.model).hexdigest()
+
+    def open(self, threads: int = 1) -> OnnxImageScreen:
+        """The classifier, self-tested; ScreenMissing when it does not work."""
+        name = self.card.name
+        try:
+            screen = OnnxImageScreen(
+                card=self.card, session=run_model(self.model, threads), model_sha256=self.model_sha256
+            )
+            screen.self_test()
+        except Exception as error:  # whatever the runtime raises, the screen is not ready
+            raise ScreenMissing(
+                f"the image screen {name} does not work: {error}", field="image_screen"
+            ) from error
+        return screen
 
 
 class OnnxImageScreen:
@@ -91,29 +65,30 @@ class OnnxImageScreen:
     def self_test(self) -> None:
         """Compares the card's known answers; raises ScreenFault on the first that differs."""
         for number, answer in enumerate(self._card.known_answers, 1):
-            found = self._outputs([ramp(answer.left, answer.right, self._card.size)])[0]
+            found = self.outputs([ramp(answer.left, answer.right, self._card.size)])[0]
             if not np.allclose(
                 found, np.asarray(answer.outputs, dtype=np.float32), rtol=0, atol=answer.tolerance
             ):
                 raise ScreenFault(f"{self.name}: known answer {number} differs")
 
     def check(self, images: Sequence[Pixels]) -> list[dict[str, float]]:
-        """Scores of each (height, width, 3) picture, in one call of the model."""
-        return [self._scores(row) for row in self._outputs(images)] if images else []
+        """Scores of each (height, width, 3) picture, in order; NaN where the model's outputs are no probabilities."""
+        # In parts, because tiles of large pictures multiply: memory stays bounded, and nothing is lost on a CPU.
+        parts = (images[at : at + AT_ONCE] for at in range(0, len(images), AT_ONCE))
+        return [self._scores(row) for part in parts for row in self.outputs(part)]
 
     def _scores(self, row: Vector) -> dict[str, float]:
         scores = dict.fromkeys(self.categories, 0.0)
         for label, value in zip(self._card.labels, row, strict=True):
             if label.category is not None:
+                old, new = scores[label.category], float(value) * label.weight
                 # Softmax outputs share one unit of mass, so labels of one category add up; sigmoids do not.
-                old = scores[label.category]
-                scores[label.category] = (
-                    max(old, float(value)) if self._card.output == "scores" else old + float(value)
-                )
+                scores[label.category] = max(old, new) if self._card.output == "scores" else old + new
         return {category: min(score, 1.0) for category, score in scores.items()}
 
-    def _outputs(self, images: Sequence[Pixels]) -> Vector:
-        batch = np.stack([_prepare(image, self._card) for image in images])
+    def outputs(self, images: Sequence[Pixels]) -> Vector:
+        """What each label scores, one row per picture; a row of NaN where the model gave no probabilities."""
+        batch = np.stack([prepare(image, self._card) for image in images])
         (found,) = self._session.run(None, {self._session.get_inputs()[0].name: batch})
         raw = np.asarray(found, dtype=np.float32)
         if raw.shape != (len(images), len(self._card.labels)):
@@ -121,9 +96,9 @@ class OnnxImageScreen:
                 f"{self.name}: output of shape {raw.shape}, expected {(len(images), len(self._card.labels))}"
             )
         values = _ACTIVATIONS[self._card.output](raw)
-        if not np.isfinite(values).all() or values.min() < -1e-3 or values.max() > 1 + 1e-3:
-            raise ScreenFault(f"{self.name}: outputs are not probabilities")
-        return np.asarray(np.clip(values, 0, 1), dtype=np.float32)
+        usable = (np.isfinite(values) & (values >= -1e-3) & (values <= 1 + 1e-3)).all(axis=1)
+        # A picture without a usable answer must not take its neighbours: NaN is what callers refuse.
+        return np.where(usable[:, None], np.clip(values, 0, 1), np.float32(np.nan)).astype(np.float32)
 
 
 def open_screen(model: Path, *, sha256: str, card: Path | None = None, threads: int = 1) -> OnnxImageScreen:
@@ -131,16 +106,9 @@ def open_screen(model: Path, *, sha256: str, card: Path | None = None, threads: 
 
     The card is `model` with the suffix ``.json`` unless given. ScreenMissing, in one sentence, for anything amiss.
     """
-    screen_card = _read_card(card or model.with_suffix(".json"))
-    data = _read_model(model, sha256)
-    try:
-        screen = OnnxImageScreen(card=screen_card, session=_session(data, threads), model_sha256=sha256)
-        screen.self_test()
-    except Exception as error:  # whatever the runtime raises, the screen is not ready
-        raise ScreenMissing(
-            f"the image screen {model.name} does not work: {error}", field="image_screen"
-        ) from error
-    return screen
+    return ScreenFiles(
+        model=_read_model(model, sha256), card=_read_card(card or model.with_suffix(".json"))
+    ).open(threads)
 
 
 def ramp(left: tuple[int, int, int], right: tuple[int, int, int], size: tuple[int, int]) -> Pixels:
@@ -180,7 +148,8 @@ def _read_model(path: Path, sha256: str) -> bytes:
     return data
 
 
-def _session(data: bytes, threads: int) -> Any:
+def run_model(data: bytes, threads: int = 1) -> Any:
+    """A session of ONNX Runtime on the CPU, from the bytes of a model."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -190,7 +159,8 @@ def _session(data: bytes, threads: int) -> Any:
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
-def _prepare(image: Pixels, card: ScreenCard) -> Vector:
+def prepare(image: Pixels, card: ScreenCard) -> Vector:
+    """One picture as the card wants it: resized, scaled, laid out; float32."""
     height, width = card.size
     resized = Image.fromarray(image).resize((width, height), _FILTERS[card.resize])
     mean, std = np.asarray(card.mean, dtype=np.float32), np.asarray(card.std, dtype=np.float32)

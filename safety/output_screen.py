@@ -4,44 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
 from safety import output_sanity
-from safety.image_screen import ImageScreen, checked_scores
-from safety.patience import Overdue, PatientCaller
+from safety.image_screen import ImageScreen
 from safety.policy import Policy
-from safety.severity import worst
+from safety.screen_runner import Findings, ScreenRunner, missing_categories
+from safety.upload_screen import WAIVER, UploadScreening, uncovered
 from schemas.errors import ScreenMissing
 from schemas.render_spec import RenderSpec
-from schemas.verdict import CategoryScore, Check, Decision, Verdict
+from schemas.verdict import Check, Decision, Verdict
 
 SANITY = "output_sanity"
 SCREENS = "image_screens"
 CLOSED_DOMAIN = "closed_domain"
 
 
-@dataclass(kw_only=True)
-class _Findings:
-    """What has been found about one picture so far."""
-
-    decisions: list[Decision] = field(default_factory=list)
-    categories: dict[str, CategoryScore] = field(default_factory=dict)
-    reasons: set[str] = field(default_factory=set)
-    checks: list[Check] = field(default_factory=list)
-
-    def fail(self, reason: str) -> None:
-        self.decisions.append(Decision.ERROR)
-        self.reasons.add(reason)
-
-
 class OutputScreen:
     """Checks final pixels under one policy, fail closed: no answer, no picture.
 
     In a closed domain the declaration in the model's card covers the policy's image categories, and each verdict names
-    it as a check with the card's digest; classifiers that are installed all the same still run and still count.
+    it as a check with the card's digest; classifiers that are installed all the same still run and still count. What was
+    made out of somebody's picture is not covered by it: the picture brought its own content.
     """
 
     def __init__(
@@ -51,6 +35,7 @@ class OutputScreen:
         screens: Sequence[ImageScreen],
         domain: Literal["open", "closed"],
         card_digest: str | None = None,
+        upload_screening: UploadScreening = "required",
         timeout_seconds: float = 30.0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -59,30 +44,37 @@ class OutputScreen:
                 "a closed domain needs the digest of the model card that declares it", field="card_digest"
             )
         self.policy, self._card_digest, self._clock = policy, card_digest, clock
-        self._closed = domain == "closed"
-        self._screens = tuple((screen, PatientCaller(timeout_seconds)) for screen in screens)
+        self._closed, self._waived = domain == "closed", upload_screening == "installed"
+        self._runner = ScreenRunner(
+            policy=policy, stage="output", screens=screens, timeout_seconds=timeout_seconds, clock=clock
+        )
+
+    @property
+    def screens(self) -> tuple[ImageScreen, ...]:
+        return self._runner.screens
 
     def check(self, pixels: Sequence[Any], specs: Sequence[RenderSpec]) -> list[Verdict]:
         """One verdict per spec, in order, whatever happens; `pixels` are (height, width, 3) uint8 arrays.
 
-        A broken picture (blank, NaN, wrong size) is ERROR: a failed render, not a refused one.
+        A broken picture (blank, NaN, wrong size) is ERROR: a failed render, not a refused one. So is a check without an
+        answer, unless the policy has a person look instead.
         """
-        found = [_Findings() for _ in specs]
+        found = [Findings() for _ in specs]
         if len(pixels) != len(specs):
             for one in found:
                 one.fail("output.count_mismatch")
-            return [self._verdict(one) for one in found]
+            return [self._runner.verdict(one) for one in found]
         self._check_sanity(pixels, specs, found)
         sane = [number for number, one in enumerate(found) if not one.reasons]
-        images = [pixels[number] for number in sane]
-        for screen, caller in self._screens:
-            self._run_screen(screen, caller, images, [found[number] for number in sane])
-        for one in found:
-            self._check_complete(one)
-        return [self._verdict(one) for one in found]
+        self._runner.run([pixels[number] for number in sane], [found[number] for number in sane])
+        for number, (spec, one) in enumerate(zip(specs, found, strict=True)):
+            self._check_complete(spec, one)
+            if number in sane:
+                self._call_a_person(one)
+        return [self._runner.verdict(one) for one in found]
 
     def _check_sanity(
-        self, pixels: Sequence[Any], specs: Sequence[RenderSpec], found: Sequence[_Findings]
+        self, pixels: Sequence[Any], specs: Sequence[RenderSpec], found: Sequence[Findings]
     ) -> None:
         for picture, spec, one in zip(pixels, specs, found, strict=True):
             started, status = self._clock(), "ok"
@@ -94,92 +86,39 @@ class OutputScreen:
                 reasons = (*reasons, "output.policy_mismatch")
             for reason in reasons:
                 one.fail(reason)
-            one.checks.append(self._check_of(SANITY, "1", None, started, status))
+            one.checks.append(self._runner.check_of(SANITY, "1", None, started, status))
 
-    def _run_screen(
-        self, screen: ImageScreen, caller: PatientCaller, images: list[Any], found: Sequence[_Findings]
-    ) -> None:
-        if not images:
-            return
-        started, status = self._clock(), "ok"
-        answers: list[dict[str, float] | None] = [None] * len(images)
-        try:
-            # Copies, because an overdue classifier may still read them when the pictures have moved on.
-            copies = [np.array(image) for image in images]
-            answers = checked_scores(
-                caller.call(lambda: screen.check(copies)), len(images), screen.categories
-            )
-        except Overdue:
-            status = "timeout"
-        except Exception:  # whatever a classifier raises, it gave no answer
-            status = "error"
-        for one, scores in zip(found, answers, strict=True):
-            self._judge(screen, one, scores)
-            own = "error" if status == "ok" and scores is None else status
-            one.checks.append(
-                self._check_of(screen.name, screen.version, screen.model_sha256, started, own, len(images))
-            )
-
-    def _judge(self, screen: ImageScreen, one: _Findings, scores: dict[str, float] | None) -> None:
-        if scores is None:
-            one.fail("output.screen_failed")
-            return
-        for category, score in scores.items():
-            threshold = self.policy.threshold("output", category)
-            decision = threshold.decide(score)
-            one.decisions.append(decision)
-            limit = threshold.block_at if decision is Decision.BLOCK else threshold.review_at
-            if category not in one.categories or one.categories[category].score < score:
-                one.categories[category] = CategoryScore(score=score, threshold=limit, source=screen.name)
-            if decision is not Decision.ALLOW:
-                one.reasons.add("output.classified")
-
-    def _check_complete(self, one: _Findings) -> None:
+    def _check_complete(self, spec: RenderSpec, one: Findings) -> None:
         """Adds the domain's declaration, and whatever the policy requires and nobody did."""
-        if self._closed:
-            one.checks.append(
-                Check(
-                    name=CLOSED_DOMAIN,
-                    version="1",
-                    model_sha256=self._card_digest,
-                    milliseconds=0,
-                    status="ok",
-                )
-            )
         known = {SANITY, SCREENS, *(check.name for check in one.checks)}
         missing = [name for name in self.policy.rules("output").required_checks if name not in known]
-        if not self._closed:
+        if spec.image is not None:
+            missing += self._uncovered_edit(one)
+        elif self._closed:
+            one.checks.append(_declared(CLOSED_DOMAIN, self._card_digest))
+        else:
             missing += [
-                f"image_screen:{category}" for category in missing_categories(self.policy, self.screens)
+                f"image_screen:{category}"
+                for category in missing_categories(self.policy, "output", self.screens)
             ]
-            missing += [SCREENS] if not self._screens else []
-        for name in missing:
-            one.fail("output.check_missing")
-            one.checks.append(Check(name=name, version="", milliseconds=0, status="missing"))
+            missing += [] if self.screens else [SCREENS]
+        self._runner.fail_missing(one, missing)
 
-    @property
-    def screens(self) -> tuple[ImageScreen, ...]:
-        return tuple(screen for screen, _ in self._screens)
+    def _uncovered_edit(self, one: Findings) -> list[str]:
+        """What nobody looks for in a picture made out of an upload; nothing, when the operator has waived it."""
+        missing = uncovered(self.policy, self.screens)
+        if missing and self._waived:
+            one.degraded = True
+            one.checks.append(_declared(WAIVER, None))
+            return []
+        return missing
 
-    def _check_of(
-        self, name: str, version: str, sha256: str | None, started: float, status: Any, shared_by: int = 1
-    ) -> Check:
-        spent = max(0.0, (self._clock() - started) * 1000 / shared_by)
-        return Check(name=name, version=version, model_sha256=sha256, milliseconds=spent, status=status)
-
-    def _verdict(self, found: _Findings) -> Verdict:
-        return Verdict(
-            stage="output",
-            decision=worst(found.decisions),
-            categories=found.categories,
-            reasons=tuple(sorted(found.reasons)),
-            policy=self.policy.name,
-            policy_digest=self.policy.digest,
-            checks=tuple(found.checks),
-        )
+    def _call_a_person(self, one: Findings) -> None:
+        """Under a policy that says so, a check without an answer is a case for review; what was found still counts."""
+        if self.policy.on_error == "review" and Decision.ERROR in one.decisions:
+            others = (each for each in one.decisions if each is not Decision.ERROR)
+            one.decisions, one.degraded = [*others, Decision.REVIEW], True
 
 
-def missing_categories(policy: Policy, screens: Sequence[ImageScreen]) -> list[str]:
-    """The categories that the policy requires of pictures and no screen covers."""
-    covered = {category for screen in screens for category in screen.categories}
-    return [category for category in policy.rules("output").required_categories if category not in covered]
+def _declared(name: str, sha256: str | None) -> Check:
+    return Check(name=name, version="1", model_sha256=sha256, milliseconds=0, status="ok")

@@ -11,6 +11,10 @@ class Overdue(Exception):
     """The call did not answer in time, or an earlier call still has not."""
 
 
+class Ended(Exception):
+    """The call wanted to end its thread or process instead of answering."""
+
+
 class PatientCaller:
     """Runs calls one at a time in a daemon thread and stops waiting after a while.
 
@@ -23,11 +27,11 @@ class PatientCaller:
         self._busy = threading.Lock()
 
     def call(self, function: Callable[[], Any]) -> Any:
-        """The answer of `function`; Overdue when it takes too long, else whatever it raises."""
+        """The answer of `function`; Overdue when it takes too long, Ended when it exits, else whatever it raises."""
         if not self._busy.acquire(timeout=self._timeout_seconds):
             raise Overdue
         answer: list[Any] = []
-        failure: list[BaseException] = []
+        failure: list[Exception] = []
         done = threading.Event()
         thread = threading.Thread(target=self._run, args=(function, answer, failure, done), daemon=True)
         thread.start()
@@ -41,13 +45,15 @@ class PatientCaller:
         self,
         function: Callable[[], Any],
         answer: list[Any],
-        failure: list[BaseException],
+        failure: list[Exception],
         done: threading.Event,
     ) -> None:
         try:
             answer.append(function())
-        except BaseException as error:  # handed to the caller, who raises it
+        except Exception as error:  # handed to the caller, who raises it
             failure.append(error)
+        except BaseException as error:  # an exit of this thread must not end the caller's
+            failure.append(Ended(type(error).__name__))
         finally:
             self._busy.release()
             done.set()

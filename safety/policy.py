@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -79,6 +79,8 @@ class Policy(Hashed):
     person_generation: PersonGeneration
     #: What becomes of a picture whose verdict is ERROR; publishing it is not a choice.
     on_error: Literal["block", "review"] = "block"
+    #: How long pictures that were not released stay in quarantine; None leaves it to the installation's setting.
+    keep_quarantine_days: int | None = Field(None, ge=0)
 
     @model_validator(mode="after")
     def _whole(self) -> Policy:
@@ -97,6 +99,12 @@ class Policy(Hashed):
     def digest(self) -> str:
         """SHA-256 of the canonical JSON: part of every render digest and verdict."""
         return self.content_sha256
+
+    def hashed_form(self) -> dict[str, Any]:
+        """As JSON; a policy that leaves `keep_quarantine_days` open has the digest of before there was such a thing."""
+        return self.model_dump(
+            mode="json", exclude={"keep_quarantine_days"} if self.keep_quarantine_days is None else None
+        )
 
     @cached_property
     def _by_stage(self) -> dict[str, StageRules]:

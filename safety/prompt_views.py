@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from importlib.resources import files
 
+from safety.encoded_text import decoded
+from safety.masked_words import B_OR_G, I_OR_L
 from safety.visible_text import readings
 
 _LETTER = r"[^\W_]"
@@ -24,20 +27,16 @@ _SPELLED = re.compile(
     rf"(?<!{_LETTER}){_SINGLE}(?:[\s._\-*~'`·•/\\,:;+^\"()\[\]{{}}<>=#&|]{{1,5}}{_SINGLE}(?!{_LETTER})){{2,}}"
 )
 _NOT_TEXT = re.compile(rf"[^\w{re.escape(_LEET_SIGNS)}]+|_+")
-#: Once with underscores as spaces, once with every sign as part of the word: "big_la-mp" and "l@m_p".
-_SIGNS_INSIDE_WORD = re.compile(rf"(?<={_LETTER})[^\w\s{re.escape(_LEET_SIGNS)}]+(?={_LETTER})")
-_ALL_SIGNS_INSIDE_WORD = re.compile(rf"(?<={_LETTER})(?:[^\w\s]|_)+(?={_LETTER})")
 
-#: Leetspeak in its two common readings; a sign at the end of a word may be punctuation or a letter.
-_LEET_FIRST = str.maketrans("0123456789@$!€£¢|", "oizeasgtbgasielcl")
-_LEET_SECOND = str.maketrans("0123456789@$!€£¢|", "olzeasbtbgasielci")
+#: Leetspeak in its two common readings, and with what is ambiguous left open for `masked_words`.
+_LEET_FIRST = dict(zip("0123456789@$!€£¢|", "oizeasgtbgasielcl", strict=True))
+_LEET_SECOND = _LEET_FIRST | {"1": "l", "6": "b", "!": "l", "|": "i"}
+_LEET_OPEN = _LEET_FIRST | dict.fromkeys("1!|", I_OR_L) | {"6": B_OR_G}
 _LEET = re.compile(rf"[0-9{re.escape(_LEET_SIGNS)}]")
 _LEET_WORD = re.compile(rf"(?<!\S)[^\s0-9{re.escape(_LEET_SIGNS)}]*[0-9{re.escape(_LEET_SIGNS)}]\S*")
-#: Where the two readings differ.
+#: Where the readings differ.
 _AMBIGUOUS = re.compile(r"[16!|]")
 _LATIN = re.compile(r"[a-z]")
-_REPEATS = {1: re.compile(r"([A-Za-z])\1+"), 2: re.compile(r"([A-Za-z])\1\1+")}
-_REPEATS_OF_ANY_SCRIPT = {1: re.compile(r"([^\W\d_])\1+"), 2: re.compile(r"([^\W\d_])\1\1+")}
 _EDGES = ".,;:?\"'()[]{}<>"
 
 #: Measures, sizes and formats that mix digits and letters without being disguised words.
@@ -48,6 +47,8 @@ _KEEP = re.compile(
     r"|(?:iso|mp|usb|hdmi|din|ip|type|vol|no|nr|ev|rtx|c4d|ue|a|b|h|co)\d+[a-z]?o?"
     r"|[1-9]xl"
 )
+#: Characters whose folding is remembered, far more than the text of one language has.
+_MAX_REMEMBERED = 16_384
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,53 +57,26 @@ class PromptViews:
 
     #: Case folded, letters and accents as they were written.
     native: tuple[str, ...]
-    #: Look-alikes, accents and leetspeak folded to Latin letters, split words joined, letters at most doubled.
+    #: Look-alikes, accents and leetspeak folded to Latin letters.
     latin: tuple[str, ...]
-    #: The same with every repeated letter once.
-    latin_single: tuple[str, ...]
-    #: Letters that were spelled out one by one, joined: where one word ends is lost.
-    runs: tuple[str, ...]
 
 
 def make_views(text: str, *, with_native: bool = True) -> PromptViews:
     """All views of `text`, the native ones only if wanted; never raises on any str."""
     latin: dict[str, None] = {}
-    runs: dict[str, None] = {}
-    native: dict[str, None] = {}
-    for reading in readings(text):
-        if with_native:
-            native |= dict.fromkeys(_native_views(reading))
-        folded = fold(reading)
-        latin |= dict.fromkeys(_latin_views(folded))
-        runs |= dict.fromkeys(_runs(folded))
-    doubled = dict.fromkeys([*latin, *(collapse(view, 2) for view in latin)])
+    originals: dict[str, None] = {}
+    for meant in (text, *decoded(text)):
+        for reading in readings(meant):
+            originals[reading] = None
+            latin |= dict.fromkeys(_latin_views(fold(reading)))
     return PromptViews(
-        native=tuple(native),
-        latin=tuple(doubled),
-        latin_single=tuple(dict.fromkeys(collapse(view, 1) for view in latin)),
-        runs=tuple(dict.fromkeys([*runs, *(collapse(run, 1) for run in runs)])),
+        native=tuple(dict.fromkeys(map(native, originals))) if with_native else (), latin=tuple(latin)
     )
 
 
 def fold(text: str) -> str:
     """Case, accents and look-alikes folded to Latin letters; other scripts keep what has no Latin twin."""
-    return text.lower() if text.isascii() else "".join(map(_fold_char, text))
-
-
-def collapse(text: str, keep: int) -> str:
-    """Every run of one letter cut to `keep` letters, 1 or 2."""
-    repeats = _REPEATS if text.isascii() else _REPEATS_OF_ANY_SCRIPT
-    return repeats[keep].sub(r"\1" * keep, text)
-
-
-def unleet(text: str, *, second: bool = False) -> str:
-    """Digits and signs inside words read as letters; measures such as 35mm, f/1.4 and 1024x768 stay."""
-    return _LEET_WORD.sub(lambda match: _unleet_word(match[0], second), text)
-
-
-def join_spelled(text: str) -> str:
-    """Words that were spelled out letter by letter, put together."""
-    return _SPELLED.sub(lambda match: _NOT_TEXT.sub("", match[0]), text)
+    return text.lower() if text.isascii() else text.translate(_folds())
 
 
 def native(text: str) -> str:
@@ -110,40 +84,62 @@ def native(text: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
-def _native_views(reading: str) -> list[str]:
-    plain = native(reading)
-    joined = join_spelled(_ALL_SIGNS_INSIDE_WORD.sub("", plain))
-    return [plain, joined, collapse(joined, 1)]
+def unleet(text: str, *, second: bool = False) -> str:
+    """Digits and signs inside words read as letters; measures such as 35mm, f/1.4 and 1024x768 stay."""
+    return _unleet(text, _LEET_SECOND if second else _LEET_FIRST)
 
 
-def _latin_views(folded: str) -> list[str]:
-    spelled = join_spelled(folded)
-    split = [folded, _SIGNS_INSIDE_WORD.sub("", spelled), _ALL_SIGNS_INSIDE_WORD.sub("", spelled)]
-    return [view for text in dict.fromkeys(split) for view in (text, *_unleeted(text))]
+def join_spelled(text: str) -> str:
+    """Words that were spelled out letter by letter, put together."""
+    return _SPELLED.sub(lambda match: _NOT_TEXT.sub("", match[0]), text)
 
 
-def _runs(folded: str) -> list[str]:
-    joined = [_NOT_TEXT.sub("", match[0]) for match in _SPELLED.finditer(folded)]
-    return [view for run in joined for view in (run, *_unleeted(run))]
+def _latin_views(folded: str) -> Iterator[str]:
+    yield folded
+    if not _LEET.search(folded):
+        return
+    ambiguous = _AMBIGUOUS.search(folded) is not None
+    tables = [_LEET_FIRST, _LEET_SECOND, _LEET_OPEN] if ambiguous else [_LEET_FIRST, _LEET_OPEN]
+    for text in dict.fromkeys((folded, join_spelled(folded))):
+        for table in tables:
+            yield _unleet(text, table)
 
 
-def _unleeted(text: str) -> list[str]:
-    if not _LEET.search(text):
-        return []
-    return [unleet(text), unleet(text, second=True)] if _AMBIGUOUS.search(text) else [unleet(text)]
+def _unleet(text: str, table: dict[str, str]) -> str:
+    return _LEET_WORD.sub(lambda match: _unleet_word(match[0], table), text)
 
 
-def _unleet_word(word: str, second: bool) -> str:
+def _unleet_word(word: str, table: dict[str, str]) -> str:
     core = word.strip(_EDGES)
-    if not _LEET.search(core) or not _LATIN.search(core) or _KEEP.fullmatch(core):
+    if not _LEET.search(core) or not _LATIN.search(core):
         return word
-    plain = core.translate(_LEET_SECOND) if second else core.rstrip("!|").translate(_LEET_FIRST)
+    # Left open, measures are letters as well: what is looked for there are listed words and nothing else.
+    if table is not _LEET_OPEN and _KEEP.fullmatch(core):
+        return word
+    # A sign at the end may be punctuation; only the first reading takes it for that.
+    plain = core.rstrip("!|") if table is _LEET_FIRST else core
     # The signs around it stay: a comma still ends the clause.
-    return word.replace(core, plain, 1)
+    return word.replace(core, "".join(table.get(char, char) for char in plain), 1)
 
 
-@lru_cache(maxsize=8192)
+class _Folds(dict[int, str]):
+    """What each character folds to, worked out when it is first met."""
+
+    def __missing__(self, code: int) -> str:
+        if len(self) >= _MAX_REMEMBERED:
+            self.clear()
+        folded = self[code] = _fold_char(chr(code))
+        return folded
+
+
+@cache
+def _folds() -> _Folds:
+    return _Folds()
+
+
 def _fold_char(char: str) -> str:
+    if unicodedata.category(char).startswith("M"):
+        return ""  # before case folding, which makes a letter of U+0345
     # Until nothing changes: a mathematical theta folds to a Greek one, and that to its Latin twin.
     folded = _fold_once(char)
     while folded != char:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from safety.image_screen import ImageScreen
-from safety.output_screen import missing_categories
 from safety.policy import Policy
 from safety.rule_pack import RulePack
+from safety.screen_runner import missing_categories
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,22 +22,31 @@ class Part:
     note: str
 
 
-def describe(policy: Policy, packs: Sequence[RulePack], screens: Sequence[ImageScreen]) -> list[Part]:
-    """The policy, each rule pack and each image screen, self-tests included; never raises for a broken screen."""
-    missing = missing_categories(policy, screens)
+def describe(
+    policies: Sequence[Policy], packs: Sequence[RulePack], screens: Sequence[ImageScreen]
+) -> list[Part]:
+    """Each policy, each rule pack and each image screen, self-tests included; never raises for a broken screen."""
+    return [
+        *(_describe_policy(policy, screens) for policy in policies),
+        *map(_describe_pack, packs),
+        *map(_describe_screen, screens),
+    ]
+
+
+def _describe_policy(policy: Policy, screens: Sequence[ImageScreen]) -> Part:
+    missing = missing_categories(policy, "output", screens)
     covered = (
         f"open-domain models lack an image screen for {', '.join(missing)}"
         if missing
         else "all image categories covered"
     )
-    rules = Part(
+    return Part(
         name=f"policy {policy.name}",
         version=str(policy.version),
         sha256=policy.digest,
         ready=True,
         note=f"people: {policy.person_generation}; {covered}",
     )
-    return [rules, *map(_describe_pack, packs), *map(_describe_screen, screens)]
 
 
 def _describe_pack(pack: RulePack) -> Part:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from safety.lexicon import LATIN_TOKEN, NATIVE_TOKEN, Finding, Lexicon, compile_lexicon
-from safety.prompt_views import collapse, fold, make_views, native
+from safety.lexicon import LATIN_TOKEN, NATIVE_TOKEN, Finding, Lexicon
+from safety.lexicon_compiler import compile_lexicon
+from safety.prompt_views import fold, make_views, native
 from safety.rule_pack import PairRule, RulePack, packs_sha256
 
 
@@ -24,20 +26,20 @@ class RuleSet:
     """Compiled packs; build it once with `compile_rules`, it is never changed afterwards and safe to share."""
 
     latin: Lexicon
-    latin_single: Lexicon
     spaced: Lexicon
     unspaced: Lexicon
     pairs: tuple[PairRule, ...]
+    signs: dict[str, str]
+    sign: re.Pattern[str] | None
     sha256: str
 
     def screen(self, text: str) -> Findings:
         """What the terms of all packs say about one text."""
+        if self.sign is not None and not text.isascii():
+            text = self.sign.sub(lambda match: f" {self.signs[match[0]]} ", text)
         views = make_views(text, with_native=bool(self.spaced.solid or self.unspaced.solid))
         found = chain(
             self.latin.find(views.latin),
-            self.latin_single.find(views.latin_single),
-            *(self.latin.find_inside(run) for run in views.runs),
-            *(self.latin_single.find_inside(run) for run in views.runs),
             self.spaced.find(views.native),
             *(self.unspaced.find_unspaced(view) for view in views.native),
         )
@@ -54,17 +56,15 @@ def compile_rules(packs: Sequence[RulePack]) -> RuleSet:
         script: [pack for pack in packs if pack.script == script]
         for script in ("latin", "spaced", "unspaced")
     }
+    signs = {sign: word for pack in packs for sign, word in pack.signs.items()}
+    longest_first = sorted(signs, key=lambda sign: (-len(sign), sign))
     return RuleSet(
         latin=compile_lexicon(by_script["latin"], normalise=fold, token=LATIN_TOKEN),
-        latin_single=compile_lexicon(
-            by_script["latin"],
-            normalise=lambda term: collapse(fold(term), 1),
-            token=LATIN_TOKEN,
-            collapsed=True,
-        ),
         spaced=compile_lexicon(by_script["spaced"], normalise=native, token=NATIVE_TOKEN),
-        unspaced=compile_lexicon(by_script["unspaced"], normalise=native, token=NATIVE_TOKEN),
+        unspaced=compile_lexicon(by_script["unspaced"], normalise=native, token=NATIVE_TOKEN, shortest=1),
         pairs=tuple(pair for pack in packs for pair in pack.pairs),
+        signs=signs,
+        sign=re.compile("|".join(map(re.escape, longest_first))) if signs else None,
         sha256=packs_sha256(packs),
     )
 

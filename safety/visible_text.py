@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
+from functools import cache
 
 #: Stands for an invisible character between the first and the last step; NUL is invisible itself, so it is never text.
 HIDDEN = "\0"
@@ -17,7 +17,10 @@ _DEFAULT_IGNORABLE = re.compile(
 _LINE_ENDS = "\n\r\x0b\x0c\x85\u2028\u2029"
 _BRAILLE_BLANK = "\u2800"
 _INSIDE = re.compile(rf"(?<=[^\s{HIDDEN}]){HIDDEN}+(?=[^\s{HIDDEN}])")
-_HUMP = re.compile(r"(?<=[^\W\d_A-Z])(?=[A-Z][a-z])")
+_HUMP = re.compile(r"(?<=[^\W\d_A-ZÀ-ÖØ-Þ])(?=[A-ZÀ-ÖØ-Þ][^\W\d_A-ZÀ-ÖØ-Þ])")
+
+#: Characters whose reading is remembered, far more than the text of one language has.
+_MAX_REMEMBERED = 16_384
 
 #: Longest word, in pieces, that is put together again when invisible characters both split and join words.
 _MAX_PIECES = 12
@@ -47,14 +50,29 @@ def mark_hidden(text: str) -> str:
     """NFKC of `text` with each invisible character as `HIDDEN` and each kind of white space as a space."""
     if text.isascii() and text.isprintable():
         return text
-    return unicodedata.normalize("NFKC", "".join(map(_mark, text)))
+    return unicodedata.normalize("NFKC", text.translate(_marks()))
 
 
 def count_hidden(text: str) -> int:
-    return 0 if text.isascii() and text.isprintable() else sum(_mark(char) == HIDDEN for char in text)
+    """How many characters of `text` nobody sees."""
+    return 0 if text.isascii() and text.isprintable() else text.translate(_marks()).count(HIDDEN)
 
 
-@lru_cache(maxsize=8192)
+class _Marks(dict[int, str]):
+    """What each character is read as, worked out when it is first met."""
+
+    def __missing__(self, code: int) -> str:
+        if len(self) >= _MAX_REMEMBERED:
+            self.clear()
+        marked = self[code] = _mark(chr(code))
+        return marked
+
+
+@cache
+def _marks() -> _Marks:
+    return _Marks()
+
+
 def _mark(char: str) -> str:
     if char.isspace():
         return "\n" if char in _LINE_ENDS else " "

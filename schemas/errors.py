@@ -10,13 +10,26 @@ AquatintError
 │   ├── Unsupported
 │   ├── BadManifest
 │   ├── BadImage
+│   │   ├── ImageUnsupported
+│   │   ├── ImageTooLarge
+│   │   ├── ImageAnimated
+│   │   ├── ImageDamaged
+│   │   └── ImageTooCostly
 │   ├── InputMissing
+│   ├── InputRefused
+│   ├── QuotaReached
 │   ├── PromptRefused
 │   ├── AddressRefused
+│   ├── AddressUnreachable
 │   ├── IdempotencyConflict
 │   ├── BodyTooLarge
 │   ├── WrongMediaType
-│   └── MethodNotAllowed
+│   ├── MethodNotAllowed
+│   ├── TenantErased
+│   ├── LegalHold
+│   ├── ReviewConflict
+│   └── Forbidden
+│       └── TenantSuspended
 ├── NotFound                 what was named does not exist
 │   └── ObjectMissing
 ├── Unauthorised             no valid token
@@ -26,13 +39,22 @@ AquatintError
 │   ├── QueueUnavailable
 │   │   └── QueueMissing
 │   ├── LedgerBusy
+│   ├── TenantThrottled
+│   ├── DecoderBusy
+│   ├── SigningUnavailable
 │   └── StillRunning
 └── OperatorError            only whoever runs this installation can repair it
     ├── BadSettings
     ├── StoreDenied
     ├── StoreFull
     ├── StoreUnfit
-    └── ScreenMissing
+    ├── SigningRefused
+    ├── NotAllowed
+    ├── ScreenMissing
+    │   └── PolicyWithdrawn
+    ├── DecoderUnavailable
+    ├── SealBroken
+    └── KeyMissing
 """
 
 from __future__ import annotations
@@ -128,10 +150,52 @@ class BadImage(BadInput):
     code, status = "bad_image", 422
 
 
+class ImageUnsupported(BadImage):
+    """It is not a picture of a kind that is read here."""
+
+    code = "image_unsupported"
+
+
+class ImageTooLarge(BadImage):
+    """The picture, or something inside it, is too large, too small or too long."""
+
+    code = "image_too_large"
+
+
+class ImageAnimated(BadImage):
+    """The file holds several pictures."""
+
+    code = "image_animated"
+
+
+class ImageDamaged(BadImage):
+    """The file is damaged and cannot be decoded."""
+
+    code = "image_damaged"
+
+
+class ImageTooCostly(BadImage):
+    """Decoding the picture takes more time or memory than any honest one does."""
+
+    code = "image_too_costly"
+
+
 class InputMissing(BadInput):
     """A picture or adapter that the request names is not there."""
 
     code, status = "input_missing", 422
+
+
+class InputRefused(BadInput):
+    """The picture is not allowed by the policy."""
+
+    code, status = "input_refused", 422
+
+
+class QuotaReached(BadInput):
+    """The tenant keeps as much here as it may."""
+
+    code, status = "quota_reached", 429
 
 
 class PromptRefused(BadInput):
@@ -139,11 +203,30 @@ class PromptRefused(BadInput):
 
     code, status = "prompt_refused", 422
 
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        field: str | None = None,
+        limit: Any = None,
+        row: int | None = None,
+        reasons: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(detail, field=field, limit=limit, row=row)
+        #: Stable codes, for the audit log.
+        self.reasons = reasons
+
 
 class AddressRefused(BadInput):
     """The address is not one that may be called."""
 
     code, status = "address_refused", 422
+
+
+class AddressUnreachable(BadInput):
+    """The address of a picture did not answer."""
+
+    code, status = "address_unreachable", 422
 
 
 class IdempotencyConflict(BadInput):
@@ -168,6 +251,36 @@ class MethodNotAllowed(BadInput):
     """This address does not take that method."""
 
     code, status = "method_not_allowed", 405
+
+
+class TenantErased(BadInput):
+    """Everything of this tenant was erased, and its key with it."""
+
+    code, status = "tenant_erased", 410
+
+
+class LegalHold(BadInput):
+    """It may not be erased: a legal hold lies on it."""
+
+    code, status = "legal_hold", 409
+
+
+class ReviewConflict(BadInput):
+    """The review is in other hands, or decided."""
+
+    code, status = "review_conflict", 409
+
+
+class Forbidden(BadInput):
+    """This caller may not do that."""
+
+    code, status = "forbidden", 403
+
+
+class TenantSuspended(Forbidden):
+    """This tenant is suspended; only the operator of this installation can lift that."""
+
+    code = "tenant_suspended"
 
 
 class NotFound(AquatintError):
@@ -198,6 +311,8 @@ class Temporary(AquatintError):
     """It did not work this time."""
 
     code, actor, status = "temporary", "retry", 503
+    #: When it may be worth another try.
+    retry_after_seconds: float = 2.0
 
 
 class StoreUnavailable(Temporary):
@@ -222,6 +337,28 @@ class LedgerBusy(Temporary):
     """The ledger is busy."""
 
     code = "ledger_busy"
+
+
+class DecoderBusy(Temporary):
+    """All decoders of pictures are busy."""
+
+    code = "decoder_busy"
+
+
+class SigningUnavailable(Temporary):
+    """The picture could not be signed this time."""
+
+    code = "signing_unavailable"
+
+
+class TenantThrottled(Temporary):
+    """Too much of what this tenant asked for was refused: it may ask less often for a while."""
+
+    code, status = "tenant_throttled", 429
+
+    def __init__(self, detail: str | None = None, *, retry_after_seconds: float = 60.0) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class StillRunning(Temporary):
@@ -260,7 +397,43 @@ class StoreUnfit(OperatorError):
     code = "store_unfit"
 
 
+class SigningRefused(OperatorError):
+    """The picture cannot be signed with this certificate."""
+
+    code = "signing_refused"
+
+
+class NotAllowed(OperatorError):
+    """A picture came without a valid permission to be stored."""
+
+    code = "not_allowed"
+
+
 class ScreenMissing(OperatorError):
     """A screen that the policy requires is not ready."""
 
     code = "screen_missing"
+
+
+class PolicyWithdrawn(ScreenMissing):
+    """The policy that the image was planned under is not installed any more."""
+
+    code = "policy_withdrawn"
+
+
+class DecoderUnavailable(OperatorError):
+    """The process that decodes pictures cannot be started."""
+
+    code = "decoder_unavailable"
+
+
+class SealBroken(OperatorError):
+    """A sealed text cannot be opened: another key, or it was changed."""
+
+    code = "seal_broken"
+
+
+class KeyMissing(OperatorError):
+    """What is sealed here needs a secret that was not given."""
+
+    code = "key_missing"

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Frozen
-from schemas.input_reference import MAX_REFERENCE_CHARS, InputReference, Reference, checked_reference
+from schemas.input_reference import MAX_REFERENCE_CHARS, InputReference, Reference, checked_object
 from schemas.render_spec import Sha256
 from schemas.request import MAX_SEED, Text
 
@@ -73,7 +73,7 @@ def is_caption_list(key: str) -> bool:
 def _image(text: str) -> str:
     """One picture, or a whole folder of uploads by its prefix."""
     if not text.endswith("/"):
-        return checked_reference(text)
+        return checked_object(text)
     # With a name below it, so that the folder of another tenant is refused as its objects are.
     if InputReference.parse(f"{text}x").place != "uploads":
         raise ValueError("a folder of pictures is uploads/PREFIX/")
@@ -331,3 +331,5 @@ class FinetuneSummary(Frozen):
     images: ImageCounts | None = None
     problem: FinetuneProblem | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
+    #: Its words were dropped, its trigger among them.
+    erased: bool = False

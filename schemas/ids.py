@@ -8,10 +8,10 @@ import threading
 import time
 from typing import Literal
 
-Kind = Literal["job", "bat", "img", "evt", "dlv", "end", "mb", "wrk", "fin", "run", "trn"]
+Kind = Literal["job", "bat", "img", "evt", "dlv", "end", "mb", "wrk", "fin", "run", "trn", "rev", "era"]
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_ID = re.compile(r"(job|bat|img|evt|dlv|end|mb|wrk|fin|run|trn)_[0-9a-hjkmnp-tv-z]{26}")
+_ID = re.compile(r"(job|bat|img|evt|dlv|end|mb|wrk|fin|run|trn|rev|era)_[0-9a-hjkmnp-tv-z]{26}")
 
 
 def uuid7(now_ms: int, entropy: bytes) -> int:
@@ -51,6 +51,11 @@ def new_id(kind: Kind) -> str:
 def is_id(text: str, kind: Kind | None = None) -> bool:
     match = _ID.fullmatch(text)
     return match is not None and (kind is None or match[1] == kind)
+
+
+def floor_id(kind: Kind, seconds: float) -> str:
+    """The least id of its kind that was made at that moment (Unix seconds) or later."""
+    return encode(kind, max(0, int(seconds * 1000)) << 80)
 
 
 def made_at(id: str) -> float:

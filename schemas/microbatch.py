@@ -5,7 +5,10 @@ from __future__ import annotations
 from pydantic import Field
 
 from schemas.base import Frozen
+from schemas.description import Description
+from schemas.fairness import Variation
 from schemas.render_spec import RenderSpec
+from schemas.verdict import Verdict
 
 
 class ImageTask(Frozen):
@@ -18,8 +21,14 @@ class ImageTask(Frozen):
     spec: RenderSpec
     alt: str = ""
     lang: str = "en"
+    #: In every language that was asked for; the first is `alt` and `lang`.
+    descriptions: tuple[Description, ...] = ()
+    #: What was added to the prompt of `spec`, if anything.
+    fairness: Variation | None = None
     #: Key of the customer's additional copy.
     copy_key: str | None = None
+    #: What earlier stages said, coarse: the prompt's, then one for each picture that was brought.
+    verdicts: tuple[Verdict, ...] = ()
     traceparent: str | None = None
 
 

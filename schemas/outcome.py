@@ -36,6 +36,9 @@ class Stored(Frozen):
     copy_key: str | None = None
     #: True when it was there already, under the same digest.
     reused: bool = False
+    #: Perceptual hash of the picture (PDQ), by which near copies are found.
+    pdq: str | None = None
+    pdq_quality: int | None = None
 
 
 class ImageRendered(Frozen):
@@ -51,6 +54,26 @@ class ImageBlocked(Frozen):
     image: str
     digest: str
     verdict: Verdict
+
+
+class QuarantineRef(Frozen):
+    """Where a picture lies that nobody outside may see yet."""
+
+    key: str
+    #: Of the pixels, as an allow token names them.
+    sha256: str
+    #: None where not even a blurred view is kept.
+    preview_key: str | None = None
+
+
+class ImageHeld(Frozen):
+    """Drawn, not published: a person decides."""
+
+    type: Literal["io.aquatint.image.held"] = "io.aquatint.image.held"
+    image: str
+    digest: str
+    verdict: Verdict
+    quarantined: QuarantineRef
 
 
 class ImageFailed(Frozen):
@@ -69,7 +92,9 @@ class ImageReturned(Frozen):
     reason: Literal["stale", "shutdown", "redelivered", "canceled", "worker_fault"]
 
 
-Outcome = Annotated[ImageRendered | ImageBlocked | ImageFailed | ImageReturned, Field(discriminator="type")]
+Outcome = Annotated[
+    ImageRendered | ImageBlocked | ImageHeld | ImageFailed | ImageReturned, Field(discriminator="type")
+]
 
 
 class Started(Frozen):

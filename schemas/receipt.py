@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from schemas.base import Frozen
+from schemas.description import Description
+from schemas.fairness import Note
+from schemas.provenance import Pdq, Provenance
 from schemas.render_spec import RenderSpec
 from schemas.verdict import Verdict
 
@@ -30,11 +33,10 @@ class UsedFile(Frozen):
 class Receipt(Frozen):
     """Written under `receipts/{digest[:2]}/{digest}.json`, before the outcome is reported.
 
-    It depends on the spec and the picture alone, never on a job or a clock: whoever renders the digest again writes
-    the same receipt.
+    It depends on the spec, the picture and its file, never on a clock: it holds no time, no job and no nonce.
     """
 
-    version: Literal[1, 2] = 2
+    version: Literal[1, 2, 3] = 3
     digest: str
     spec: RenderSpec
     inputs: tuple[UsedFile, ...] = ()
@@ -45,5 +47,12 @@ class Receipt(Frozen):
     media_type: str
     alt: str
     lang: str
+    #: Since version 3: the picture in words, one for each language.
+    descriptions: tuple[Description, ...] = ()
+    #: Coarse, and of every stage since version 3; the output's is the last.
     verdicts: tuple[Verdict, ...]
+    #: Since version 3.
+    fairness: Note | None = None
+    pdq: Pdq | None = None
+    provenance: Provenance | None = None
     rendered_with: RenderedWith

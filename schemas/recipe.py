@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from schemas.base import Frozen
+from schemas.description import MAX_LANGUAGES, Language
 from schemas.errors import MissingField, OutOfRange, UnknownField
 from schemas.request import MAX_PROMPT_CHARS, Adapter
 
@@ -40,7 +42,15 @@ class Recipe(Frozen):
     negative_prompt: str = ""
     #: Alt text from the slots, not from the prompt; empty = the prompt's words.
     alt: str = ""
-    lang: str = "en"
+    #: The language of the prompt's template and of the slots.
+    lang: Language = "en"
+    #: Languages that pictures are described in, the main one first; empty = `lang` alone.
+    languages: tuple[Language, ...] = Field((), max_length=MAX_LANGUAGES)
+    #: The recipe's own sentences in other languages; where there are none they are built from the slots.
+    alts: dict[Language, str] = Field(default_factory=dict, max_length=MAX_LANGUAGES)
+    long_descriptions: dict[Language, str] = Field(default_factory=dict, max_length=MAX_LANGUAGES)
+    #: Its pictures say nothing: screen readers pass them over.
+    decorative: bool = False
     #: Key of the additional copy, with slots plus `shot` and `size`, e.g. "catalogue/{sku}-{size}-{shot}.png".
     key: str = ""
     #: The slot that identifies a row across runs (the SKU): seeds are derived from it.
@@ -54,13 +64,20 @@ class Recipe(Frozen):
 
     @model_validator(mode="after")
     def _known_slots(self) -> Recipe:
-        for field, extra in (("prompt", set()), ("negative_prompt", set()), ("alt", set()), ("key", {"shot", "size"})):
-            unknown = slot_names(getattr(self, field)) - self.slots.keys() - extra
+        for field, template in self._templates():
+            extra = {"shot", "size"} if field == "key" else set()
+            unknown = slot_names(template) - self.slots.keys() - extra
             if unknown:
                 raise ValueError(f"{field} uses slots that are not declared: {', '.join(sorted(unknown))}")
         if self.row_key is not None and self.row_key not in self.slots:
             raise ValueError(f"row_key names {self.row_key!r}, which is not a slot")
         return self
+
+    def _templates(self) -> Iterator[tuple[str, str]]:
+        for field in ("prompt", "negative_prompt", "alt", "key"):
+            yield field, getattr(self, field)
+        for field in ("alts", "long_descriptions"):
+            yield from ((f"{field}.{lang}", template) for lang, template in getattr(self, field).items())
 
     @property
     def ref(self) -> str:

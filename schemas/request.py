@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Frozen
+from schemas.description import MAX_ALT_CHARS, MAX_LANGUAGES, Language
+from schemas.fairness import Mode
 from schemas.input_reference import Reference
 from schemas.states import Lane
 
@@ -57,7 +59,8 @@ def _clean_text(value: str) -> str:
 Text = Annotated[str, Field(max_length=MAX_PROMPT_CHARS), AfterValidator(_clean_text)]
 Size = Annotated[str, AfterValidator(_checked_size)]
 Moment = Annotated[datetime, AfterValidator(_aware)]
-Format = Literal["png", "jpeg", "webp"]
+AltText = Annotated[str, Field(min_length=1, max_length=MAX_ALT_CHARS), AfterValidator(_clean_text)]
+Format = Literal["png", "jpeg", "webp", "avif"]
 #: Lines that the picture follows: the outlines of a picture, or somebody's own drawing.
 ControlKind = Literal["edges", "sketch"]
 
@@ -70,6 +73,7 @@ WebhookEvent = Literal[
     "image.rendered",
     "image.blocked",
     "image.failed",
+    "image.held",
 ]
 
 
@@ -77,10 +81,21 @@ class Output(Frozen):
     """How the picture is encoded and where an additional copy goes."""
 
     format: Format = "png"
-    #: 1 to 100 for jpeg and webp; png is lossless and takes none.
+    #: 1 to 100 for jpeg, webp and avif; png is lossless and takes none.
     quality: int | None = Field(None, ge=1, le=100)
     #: Key of an additional copy in the customer's bucket, e.g. "catalogue/{sku}.png".
     key: str | None = Field(None, min_length=1, max_length=512)
+    #: Languages that the picture is described in; the first is the main one.
+    languages: tuple[Language, ...] = Field((), max_length=MAX_LANGUAGES)
+    #: The sender's own alt texts, by language; they pass the prompt screen.
+    alt: dict[Language, AltText] = Field(default_factory=dict, max_length=MAX_LANGUAGES)
+    #: A picture that says nothing carries an empty alt text, and screen readers pass it over.
+    decorative: bool = False
+
+    @field_validator("languages")
+    @classmethod
+    def _each_language_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(value))
 
     @field_validator("key")
     @classmethod
@@ -145,6 +160,8 @@ class GenerationRequest(Frozen):
     control: tuple[Control, ...] = Field((), max_length=4)
     output: Output = Output()
     policy: str | None = Field(None, pattern=_NAME)
+    #: Less of it than the tenant has turned on, never more.
+    fairness: Mode | None = None
     lane: Lane = Lane.INTERACTIVE
     start_by: Moment | None = None
     finish_by: Moment | None = None

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from schemas.base import Frozen
+from schemas.provenance import TrainingUse
 from schemas.request import WebhookEvent
 
 
@@ -40,6 +41,7 @@ class Settings(Frozen):
     broker_url: str = Field("", description="kombu URL of the broker; empty = SQLite in the home folder.")
     results_store: str = Field("", description="Folder or s3://bucket/prefix of the results; empty = a folder in the home folder.")
     uploads_store: str = Field("", description="Folder or s3://bucket/prefix of the uploads; empty = a watched folder in the home folder.")
+    restricted_store: str = Field("", description="Folder or s3://bucket/prefix that no tenant can reach: pictures held for review, sealed, and daily roots of the audit log; empty = beside the results.")
     uploads_queue_url: str = Field("", description="SQS queue that receives the S3 notifications of the uploads bucket.")
     s3_endpoint_url: str = Field("", description="Endpoint of an S3-compatible store; empty = Amazon S3.")
     s3_region: str = Field("", description="Region of S3 and SQS; empty = what the AWS SDK finds.")
@@ -47,15 +49,68 @@ class Settings(Frozen):
     api_port: int = Field(8632, ge=0, le=65535, description="Port of the HTTP API; 0 = any free one.")
     public_url: str = Field("", description="How customers reach the API, for signed links; empty = host and port.")
     api_tokens: Tokens = Field(default_factory=dict, description="token=tenant pairs; without any, only this machine may call.", json_schema_extra={"secret": True})
+    reviewer_tokens: Tokens = Field(default_factory=dict, description="token=reviewer pairs of those who decide about held pictures; reviewer@tenant for one who sees that tenant's alone.", json_schema_extra={"secret": True})
+    reviewer_token: SecretStr = Field(SecretStr(""), description="Token with which `aquatint review` calls the API; empty = the first of reviewer_tokens.")
+    review_hours: float = Field(72.0, gt=0, description="Time for a review; a picture that nobody has released by then is blocked.")
+    quarantine_days: int = Field(30, ge=0, description="How long pictures that were not released stay in quarantine, unless their policy says otherwise; hard-floor cases stay until somebody discards them.")
+    abuse: Literal["auto", "on", "off"] = Field("auto", description="Whether tenants are throttled, then suspended, for what is refused to them: auto = where API tokens tell tenants apart.")
+    abuse_window_minutes: int = Field(60, ge=1, le=1440, description="Window over which refusals are counted.")
+    abuse_throttle_refusals: int = Field(20, ge=1, description="Fewest refusals in the window before a tenant is throttled.")
+    abuse_throttle_rate: float = Field(0.2, gt=0, le=1, description="Share of what a tenant asks for that must have been refused before it is throttled.")
+    abuse_throttled_per_minute: int = Field(6, ge=1, description="Requests a throttled tenant may make in a minute, per API process.")
+    abuse_suspend_refusals: int = Field(100, ge=1, description="Fewest refusals in the window before a tenant is suspended.")
+    abuse_suspend_rate: float = Field(0.5, gt=0, le=1, description="Share that must have been refused before a tenant is suspended.")
     notification_token: SecretStr = Field(SecretStr(""), description="Token in the address to which an S3-compatible store pushes its notifications.")
     secret_key: SecretStr = Field(SecretStr(""), description="Master secret of webhook signatures and signed links; the same on every host; empty = a file made in the home folder, for one host alone.")
+    previous_secret_key: SecretStr = Field(SecretStr(""), description="The master secret before this one, until `aquatint keys rotate` has wrapped the tenants' keys anew.")
+    prompt_days: float = Field(30.0, ge=0, le=3650, description="Days after which the words of what has ended (prompts, alt texts, metadata, webhook bodies) are dropped from the ledger.")
     model: str = Field("", description="Folder of the model; empty = the starter model that comes with Aquatint.")
     runtime: Literal["onnx", "torch"] = Field("onnx", description="What runs the model.")
     precision: Literal["int8", "fp32"] = Field("int8", description="Precision of the transformer.")
-    policy: Literal["strict", "standard"] = Field("strict", description="Safety policy of requests that name none.")
+    policy: str = Field("strict", description="Safety policy of requests that name none: strict, standard, or one of your own.")
+    policies: Path | None = Field(None, description="Folder of your own safety policies (*.toml, *.json), each with a built-in or another one as its base.")
+    policy_floor: str = Field("standard", description="Policy that no other may be laxer than; the hard floor lies below it and cannot be moved.")
+    tenant_policies: Path | None = Field(None, description="TOML or JSON table of tenant to the policies it may ask for, its own first; * = every other tenant; empty = all may ask for any.")
     rule_packs: Path | None = Field(None, description="Folder of further rule packs (*.json) for prompts, besides the built-in ones.")
+    prompt_guards: Words = Field((), description="Services that judge prompts besides the rules, any of chat (Llama Guard and the like), moderation (OpenAI's endpoint), bedrock (a guardrail of Amazon Bedrock).")
+    prompt_guard_url: str = Field("", description="Address of the chat guard's API, up to and with /v1.")
+    prompt_guard_model: str = Field("", description="Model that the chat guard's API serves.")
+    prompt_guard_key: SecretStr = Field(SecretStr(""), description="Key of the chat guard's API.")
+    prompt_moderation_url: str = Field("https://api.openai.com/v1", description="Address of the moderation API, up to and with /v1.")
+    prompt_moderation_model: str = Field("omni-moderation-latest", description="Model of the moderation API.")
+    prompt_moderation_key: SecretStr = Field(SecretStr(""), description="Key of the moderation API.")
+    prompt_guardrail: str = Field("", description="Guardrail of Amazon Bedrock as ID:VERSION.")
+    prompt_guardrail_region: str = Field("", description="AWS region of the guardrail; empty = what the AWS SDK finds.")
+    prompt_guard_seconds: float = Field(2.0, gt=0, le=60, description="Time for one answer of a prompt guard; it is asked twice at most.")
+    prompt_guards_at_once: int = Field(16, ge=1, le=256, description="Most prompts about which guards are asked at the same time, for manifests.")
+    prompt_encoder: Path | None = Field(None, description="Folder of a MiniLM-class sentence encoder (model.safetensors, tokenizer.json, config.json): prompts that resemble an exemplar are looked at by the guards, or held for review.")
+    prompt_encoder_sha256: str = Field("", description="SHA-256 of that encoder's weights; others are refused.")
+    prompt_exemplars: Path | None = Field(None, description="JSON file of exemplars per category; empty = the built-in ones.")
     image_screen: str = Field("", description="ONNX classifier of pictures, with its card beside it; open-domain models need one.")
     image_screen_sha256: str = Field("", description="SHA-256 of that classifier; another file is refused.")
+    image_screens: Words = Field((), description="Further image screens, in order: installed names (`aquatint safety install`), NAME@SHA256, PATH.onnx@SHA256, or guard.")
+    hash_lists: Path | None = Field(None, description="Folder of perceptual-hash lists (*.txt, *.csv, *.jsonl with PDQ or pHash) of pictures that may neither come in nor go out.")
+    decoders: int = Field(4, ge=1, le=32, description="Most pictures of customers that a process decodes at the same time, each in a confined process of its own.")
+    fetch_inputs: Literal["https", "off"] = Field("https", description="Whether requests may name pictures by address: https = from public addresses, off = not at all.")
+    fetch_allow: Words = Field((), description="Private networks from which pictures may be fetched, as NETWORK/BITS:PORT; none by default.")
+    avif_inputs: bool = Field(False, description="Whether requests may bring AVIF pictures, too.")
+    input_days: float = Field(30.0, ge=1, le=3650, description="Days after which a kept picture that no request has named since, and nothing open needs, is removed.")
+    input_quota_count: int = Field(10_000, ge=1, description="Most pictures that a tenant may have sent or fetched at a time.")
+    input_quota_bytes: int = Field(20_000_000_000, ge=1, description="Most bytes of such pictures, as they are kept.")
+    upload_screening: Literal["required", "installed"] = Field("required", description="Pictures that requests bring: required = refused unless all that the policy requires is screened; installed = what is installed is enough, and verdicts say so.")
+    image_guard_url: str = Field("", description="OpenAI-compatible endpoint of a vision-language guard, e.g. http://127.0.0.1:8000/v1; used where image_screens names guard.")
+    image_guard_model: str = Field("", description="Model at that endpoint, e.g. google/shieldgemma-2-4b-it.")
+    image_guard_key: SecretStr = Field(SecretStr(""), description="Key of that endpoint.")
+    image_guard_categories: Words = Field(("sexual", "violence_graphic", "hate_symbols"), description="Categories the guard is asked about, one question each.")
+    image_guard_questions: Path | None = Field(None, description="JSON file with the guard's own policy text per category; empty = the built-in texts.")
+    c2pa: Literal["on", "off"] = Field("on", description="Whether pictures are signed (C2PA); off is said in every receipt.")
+    c2pa_certificate: str = Field("", description="PEM chain of the signing certificate, leaf first: a file, or the text itself; empty = a self-signed one, made in the home folder.")
+    c2pa_key: SecretStr = Field(SecretStr(""), description="Its unencrypted PEM key on P-256: a file, or the text itself.")
+    c2pa_timestamp_url: str = Field("", description="Time stamp authority (RFC 3161) asked for each signature; empty = none.")
+    c2pa_training: TrainingUse = Field("not_allowed", description="What the manifest says about training other models with the picture.")
+    watermark_encoder: str = Field("", description="TrustMark encoder as PATH@SHA256 (ONNX); empty = no watermark, and the second machine-readable mark is missing.")
+    watermark_decoder: str = Field("", description="TrustMark decoder as PATH@SHA256 (ONNX), which finds the watermark again.")
+    fairness: Path | None = Field(None, description="JSON file of tenants and their fairness rules, as docs/fairness.md describes; without it prompts about people stay as they are.")
     recipes: Path | None = Field(None, description="Folder of recipe files (*.json) besides the built-in ones.")
     upload_recipe: str = Field("catalogue", description="Recipe of manifests that land in the uploads store.")
     upload_tenant: str = Field("default", description="Tenant of manifests that land in the uploads store.")
@@ -95,6 +150,15 @@ class Settings(Frozen):
     @property
     def resolved_results_store(self) -> str:
         return self.results_store or str(self.home.absolute() / "objects")
+
+    @property
+    def resolved_restricted_store(self) -> str:
+        """Beside the results; below them only where they fill a whole bucket, under a prefix that no tenant may name."""
+        if self.restricted_store or not self.results_store:
+            return self.restricted_store or str(self.home.absolute() / "restricted")
+        place = self.results_store.rstrip("/")
+        whole_bucket = place.startswith("s3://") and "/" not in place.removeprefix("s3://")
+        return f"{place}/restricted" if whole_bucket else f"{place}-restricted"
 
     @property
     def resolved_uploads_store(self) -> str:

@@ -13,6 +13,8 @@ class ImageState(StrEnum):
     RELEASED = "released"
     #: It was on a GPU when its worker died: it is released alone next time.
     SUSPECT = "suspect"
+    #: Drawn and kept apart until a person has looked at it; it ends as rendered, blocked or canceled.
+    HELD = "held"
     RENDERED = "rendered"
     BLOCKED = "blocked"
     FAILED = "failed"

@@ -32,7 +32,10 @@ class Check(Frozen):
 
 
 class CategoryScore(Frozen):
-    """How strongly one category was found, and the threshold that it met or missed."""
+    """How strongly one category was found, and the threshold that it met or missed.
+
+    In a coarse verdict the score is the threshold itself: met, and by how much is not said.
+    """
 
     score: float = Field(ge=0, le=1)
     threshold: float = Field(ge=0)
@@ -50,3 +53,25 @@ class Verdict(Frozen):
     policy: str
     policy_digest: str
     checks: tuple[Check, ...] = ()
+    #: Less was checked than the policy requires: a check gave no answer and a person is to look instead, or an operator
+    #: has waived what no screen covers.
+    degraded: bool = False
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """The categories whose thresholds were met, by name."""
+        met = (name for name, one in self.categories.items() if one.score >= one.threshold)
+        return tuple(sorted(met))
+
+    def timeless(self) -> Verdict:
+        """The verdict without the time that its checks took, so that equal findings are equal."""
+        checks = tuple(check.model_copy(update={"milliseconds": 0.0}) for check in self.checks)
+        return self.model_copy(update={"checks": checks})
+
+    def coarse(self) -> Verdict:
+        """The verdict as it may leave the installation: what was found, but not how strongly, which would teach evasion."""
+        found = {
+            name: self.categories[name].model_copy(update={"score": min(self.categories[name].threshold, 1.0)})
+            for name in self.found
+        }
+        return self.model_copy(update={"categories": found})

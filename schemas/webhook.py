@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from schemas.base import Frozen
+from schemas.description import Description
+from schemas.fairness import Note
 from schemas.finetune import FinetuneSummary
 from schemas.outcome import Failure
 from schemas.states import ImageState, JobState
@@ -26,16 +28,24 @@ class ImageSummary(Frozen):
     width: int
     height: int
     alt: str = ""
+    #: The picture in words, in every language that was asked for; the first one's alt text is `alt`.
+    descriptions: tuple[Description, ...] = ()
+    #: What was added to its prompt, or would have been; None where fairness is off or the prompt names nobody.
+    fairness: Note | None = None
     key: str | None = None
     receipt_key: str | None = None
     copy_key: str | None = None
     sha256: str | None = None
     decision: Decision | None = None
+    #: What was found, by category, for a picture that was not let through.
+    categories: tuple[str, ...] = ()
     failure: Failure | None = None
+    #: Its words were dropped: their time was over, or its customer had them erased.
+    erased: bool = False
 
 
 class Counts(Frozen):
-    """How many images stand in each final state."""
+    """How many images stand in each final state, and how many wait for a reviewer."""
 
     total: int = 0
     rendered: int = 0
@@ -43,6 +53,8 @@ class Counts(Frozen):
     failed: int = 0
     canceled: int = 0
     expired: int = 0
+    #: Not ended: each will be rendered, blocked or canceled.
+    held: int = 0
     #: Manifest rows that could not become images.
     rejected_rows: int = 0
 
@@ -56,6 +68,20 @@ class JobSummary(Frozen):
     #: Grows with every event of the job: a receiver drops what is older than what it has seen.
     sequence: int
     metadata: dict[str, str] = Field(default_factory=dict)
+    #: Its words were dropped, or it was erased as a whole.
+    erased: bool = False
+
+
+class NearDuplicates(Frozen):
+    """How many images of a batch look nearly like another one: little variety, which somebody may want to know."""
+
+    #: Rendered images whose pictures show enough to be compared.
+    compared: int
+    #: Groups of images that are nearly alike, and how many images are in one.
+    groups: int
+    images: int
+    #: File with one JSON line per group; None without any.
+    key: str | None = None
 
 
 class BatchSummary(Frozen):
@@ -65,6 +91,7 @@ class BatchSummary(Frozen):
     counts: Counts
     results_key: str | None = None
     errors_key: str | None = None
+    near_duplicates: NearDuplicates | None = None
     sequence: int
 
 
@@ -95,7 +122,9 @@ class BatchCompleted(Frozen):
 
 
 class ImageEnded(Frozen):
-    type: Literal["image.rendered", "image.blocked", "image.failed"]
+    """It has ended, or is held for a reviewer until it ends."""
+
+    type: Literal["image.rendered", "image.blocked", "image.failed", "image.held"]
     timestamp: datetime
     data: ImageEvent
 

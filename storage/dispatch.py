@@ -42,9 +42,12 @@ class CeleryDispatcher:
         self._publisher = publisher
 
     def submit(self, *microbatches: Microbatch) -> None:
-        prefix = self._publisher.settings.queue_prefix
+        settings = self._publisher.settings
         self._publisher.publish(
-            *(task_message(each, prefix + work_queue(each.worker)) for each in microbatches)
+            *(
+                task_message(each, settings.queue_prefix + work_queue(each.worker), settings.message_key)
+                for each in microbatches
+            )
         )
 
     def close(self) -> None:

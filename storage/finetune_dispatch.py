@@ -6,6 +6,7 @@ from typing import Protocol
 
 from schemas.finetune import FinetuneStop, FinetuneTask
 from storage.broker.publisher import Outgoing, Publisher
+from storage.broker.sealed_body import seal_body
 from storage.broker.topology import finetune_queue
 
 
@@ -26,10 +27,9 @@ class QueueFinetuneDispatcher:
         self._publisher = publisher
 
     def send(self, *messages: FinetuneTask | FinetuneStop) -> None:
-        prefix = self._publisher.settings.queue_prefix
-        self._publisher.publish(
-            *(
-                Outgoing(queue=prefix + finetune_queue(one.trainer), body=one.model_dump_json())
-                for one in messages
-            )
-        )
+        self._publisher.publish(*(self._outgoing(one) for one in messages))
+
+    def _outgoing(self, message: FinetuneTask | FinetuneStop) -> Outgoing:
+        settings = self._publisher.settings
+        queue = settings.queue_prefix + finetune_queue(message.trainer)
+        return Outgoing(queue=queue, body=seal_body(settings.message_key, message.model_dump_json(), queue))

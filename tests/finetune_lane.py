@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from control_plane import MODEL, Clock, a_planner
-from sqlalchemy import text
+from ledgers import delivery_bodies
 
 from handlers.finetune_releaser import FinetuneReleaser
 from handlers.finetunes import FinetunePlanner
@@ -172,9 +172,9 @@ class Lane:
     def told(self) -> list[dict[str, Any]]:
         """The bodies of the webhooks that are owed, in order."""
         with self.ledger.read() as conn:
-            rows = conn.execute(text("SELECT type, body FROM delivery ORDER BY id")).all()
-        assert {row.type for row in rows} <= {"finetune.completed"}
-        return [json.loads(row.body)["data"] for row in rows]
+            bodies = [json.loads(body) for body in delivery_bodies(conn)]
+        assert {body["type"] for body in bodies} <= {"finetune.completed"}
+        return [body["data"] for body in bodies]
 
 
 def started(task: FinetuneTask, at: float = 0.0) -> TrainingStarted:

@@ -15,7 +15,9 @@ from schemas.request import Format
 from schemas.verdict import Decision, Verdict
 from storage.objects.directory import DirectoryStore
 from storage.objects.store import ObjectStore
-from workers.ports import Pixels
+from workers.encode import Encoder
+from workers.finishing import Quarantine, WayOut
+from workers.ports import Pixels, Stores
 
 MODEL, MODEL_DIGEST = "starter", "a" * 64
 
@@ -61,6 +63,11 @@ def a_microbatch(*tasks: ImageTask, worker: str = "wrk_test", good_for_seconds: 
 
 def a_verdict(decision: Decision = Decision.ALLOW) -> Verdict:
     return Verdict(stage="output", decision=decision, policy="test", policy_digest="b" * 64)
+
+
+def a_way_out(stores: Stores, quarantine: Quarantine | None = None) -> WayOut:
+    """Encoding without signatures, so that equal pixels are equal files."""
+    return WayOut(encode=Encoder(stores=stores, signer=None).encode, quarantine=quarantine)
 
 
 def allow(pixels: Sequence[Pixels], specs: Sequence[RenderSpec]) -> list[Verdict]:

@@ -18,6 +18,7 @@ from microbatches import open_folder
 from schemas.finetune import FinetuneSpec, FinetuneStage, Progress
 from storage.broker.connection import BrokerSettings
 from storage.objects.directory import DirectoryStore
+from workers.brand_pictures import Stores
 from workers.null_tuner import NullTuner
 from workers.trainer import TrainerSettings
 from workers.trainer_main import TrainerConfig, run_trainer
@@ -77,8 +78,7 @@ def main(options: dict[str, Any]) -> None:
                 scratch=folder / "scratch",
                 heartbeat_seconds=options["heartbeat_seconds"],
             ),
-            uploads=lambda tenant: uploads,
-            results=lambda tenant: results,
+            stores=lambda tenant: Stores(uploads=uploads, results=results),
             tuner=tuner,
         ),
         stop,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from microbatches import MODEL, MODEL_DIGEST, allow, open_folder
+from microbatches import MODEL, MODEL_DIGEST, a_way_out, allow, open_folder
 
 from storage.broker.connection import BrokerSettings
 from workers.main import WorkerConfig, run_worker
@@ -77,6 +77,7 @@ def main(options: dict[str, Any]) -> int:
             ),
             stores=lambda tenant: store,
             screen=allow,
+            way_out=a_way_out(lambda tenant: store),
             renderer=lambda: PoisonRenderer(**poison),
         )
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from schemas.errors import BadInput, InputMissing, ObjectMissing, OutOfRange
+from schemas.errors import BadImage, BadInput, InputMissing, InputRefused, ObjectMissing, OutOfRange
 from schemas.finetune import (
     MAX_IMAGE_BYTES,
     MAX_IMAGES,
@@ -18,7 +18,7 @@ from schemas.finetune import (
     is_picture,
 )
 from schemas.input_reference import InputReference
-from schemas.object_keys import input_key
+from storage.kept_inputs import KeptInputs
 from storage.objects.store import ObjectStore
 from workers.captions import caption_of, checked_caption, read_listing
 from workers.shelf import patiently
@@ -33,10 +33,18 @@ _MAGIC = ((b"\x89PNG\r\n\x1a\n", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"RIFF", "
 
 @dataclass(frozen=True, kw_only=True)
 class Stores:
-    """A tenant's own two stores."""
+    """A tenant's own two stores, and how pictures from them are looked at before anything else touches them."""
 
     uploads: ObjectStore
     results: ObjectStore
+    #: The key under which the tenant's records of kept pictures are sealed.
+    key: bytes = b""
+    #: A clean copy of a picture; raises BadImage.
+    clean: Callable[[bytes], bytes] = lambda data: data
+    #: Raises InputRefused for a clean picture that may not be learnt from.
+    judge: Callable[[bytes], object] = lambda _png: None
+    #: Raises PromptRefused for a caption that the policy does not allow.
+    check_words: Callable[[Mapping[str, str]], object] = lambda _texts: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,15 +63,20 @@ def fetch_pictures(spec: FinetuneSpec, stores: Stores, folder: Path, *, cancelle
     """Every picture of the request and its caption, within the limits; typed errors name the field and the limit."""
     listing = _listing(spec, stores.uploads)
     references: dict[str, str] = {}
+    checked: set[str] = set()
     total = 0
     for number, (reference, sidecar) in enumerate(_wanted(spec, stores.uploads), 1):
         if cancelled():
             raise Called
         data = _read(reference, stores, number, MAX_TOTAL_BYTES - total)
         total += len(data)
+        data = _looked_at(data, stores, f"images.{number - 1}")
         name = f"{number:05d}{_suffix(data)}"
         (folder / name).write_bytes(data)
         caption = _caption(spec, listing, reference, sidecar, stores.uploads)
+        if caption not in checked:
+            stores.check_words({"captions": caption})
+            checked.add(caption)
         (folder / name).with_suffix(".txt").write_text(caption, encoding="utf-8")
         references[name] = reference
     if not MIN_IMAGES <= len(references) <= MAX_IMAGES:
@@ -93,14 +106,36 @@ def _wanted(spec: FinetuneSpec, uploads: ObjectStore) -> Iterator[tuple[str, str
 
 def _read(reference: str, stores: Stores, number: int, room: int) -> bytes:
     place, field_name = InputReference.parse(reference), f"images.{number - 1}"
-    if place.place == "uploads":
-        store, key = stores.uploads, place.key
+    if place.place == "inputs":
+        data = _kept(stores, place.key, field_name)
     else:
-        store, key = stores.results, input_key(place.key) if place.place == "inputs" else place.key
-    data = _limited(store, key, MAX_IMAGE_BYTES, field=field_name)
+        store = stores.uploads if place.place == "uploads" else stores.results
+        data = _limited(store, place.key, MAX_IMAGE_BYTES, field=field_name)
     if len(data) > room:
         raise OutOfRange("the pictures are too many bytes altogether", field="images", limit=MAX_TOTAL_BYTES)
     return data
+
+
+def _kept(stores: Stores, sha256: str, field: str) -> bytes:
+    """A picture that was sent before, verified."""
+    kept = KeptInputs(store=stores.results, key=stores.key)
+    try:
+        return patiently(lambda: kept.read(sha256))
+    except (InputMissing, BadImage) as error:
+        raise type(error)(error.detail, field=field, limit=error.limit) from None
+
+
+def _looked_at(data: bytes, stores: Stores, field: str) -> bytes:
+    """A clean copy; nothing of one that cannot be read, which curation then counts among the dropped."""
+    try:
+        png = stores.clean(data)
+    except BadImage:
+        return b""
+    try:
+        stores.judge(png)
+    except InputRefused as error:
+        raise InputRefused(error.detail, field=field, limit=error.limit) from None
+    return png
 
 
 def _limited(store: ObjectStore, key: str, limit: int, *, field: str) -> bytes:

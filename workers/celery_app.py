@@ -19,10 +19,11 @@ from celery.signals import worker_ready, worker_shutting_down
 from celery.worker.consumer import Consumer as CeleryConsumer
 from pydantic import ValidationError
 
-from schemas.errors import QueueUnavailable
+from schemas.errors import KeyMissing, QueueUnavailable, SealBroken
 from schemas.microbatch import Microbatch
 from storage.broker import sqlite_transport
 from storage.broker.connection import BrokerSettings
+from storage.broker.sealed_body import open_body
 from storage.broker.task_message import TASK_NAME
 from storage.broker.topology import DEFAULT_EXCHANGE, work
 from workers.worker import Worker, WorkerSettings
@@ -64,17 +65,17 @@ def make_app(broker: BrokerSettings, settings: WorkerSettings, handle: Callable[
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_soft_shutdown_timeout=0,
     )
-    _add_task(app, handle)
+    _add_task(app, handle, broker.message_key, queue.name)
     return app
 
 
-def _add_task(app: Celery, handle: Callable[..., object]) -> None:
+def _add_task(app: Celery, handle: Callable[..., object], message_key: bytes, queue: str) -> None:
     @app.task(name=TASK_NAME, bind=True)  # type: ignore[untyped-decorator]  # celery has no types
     def render(task: Task, payload: dict[str, Any]) -> None:
         try:
-            microbatch = Microbatch.model_validate(payload)
-        except ValidationError:
-            log.error("worker.message_refused", message=task.request.id)
+            microbatch = Microbatch.model_validate(open_body(message_key, payload, queue))
+        except (ValidationError, SealBroken, KeyMissing) as error:
+            log.error("worker.message_refused", message=task.request.id, error=type(error).__name__)
             raise Reject(requeue=False) from None  # a lease of the releaser brings its images back
         try:
             handle(microbatch, redelivered=bool(task.request.delivery_info.get("redelivered")))

@@ -14,12 +14,11 @@ from PIL import Image
 
 from models.adapters import ADAPTER_FILE, WEIGHTS_FILE, Adapter
 from models.inputs import fit_lines, fit_to
-from safety.input_image import decode
 from schemas.errors import AquatintError, BadImage, InputMissing, ObjectMissing
-from schemas.input_image import MAX_INPUT_BYTES
 from schemas.microbatch import ImageTask
-from schemas.object_keys import adapter_key, input_key
+from schemas.object_keys import adapter_key
 from storage.objects.store import ObjectStore
+from workers.input_reading import InputReader
 from workers.ports import Fetched, Renderer, Stores
 from workers.shelf import patiently
 
@@ -42,8 +41,9 @@ class Fetcher:
     own errors, whose field is that of the request.
     """
 
-    def __init__(self, stores: Stores, renderer: Renderer) -> None:
+    def __init__(self, stores: Stores, renderer: Renderer, inputs: InputReader | None = None) -> None:
         self._stores, self._renderer = stores, renderer
+        self._inputs = inputs or InputReader(stores=stores)
         # With a condition, the images of one microbatch wait for the first to read what they share.
         pictures: LRUCache[object, _Bytes] = LRUCache(PICTURE_CACHE_BYTES, getsizeof=lambda one: one.nbytes)
         adapters: LRUCache[object, Adapter] = LRUCache(
@@ -78,7 +78,7 @@ class Fetcher:
         )
 
     def _read_picture(self, tenant: str, sha256: str, role: Role, width: int, height: int) -> _Bytes:
-        pixels = decode(_verified(self._stores(tenant), input_key(sha256), MAX_INPUT_BYTES, sha256))
+        pixels = self._inputs.read(tenant, sha256)
         if role == "drawing":
             return fit_lines(pixels, width, height)  # ordinary resampling would wash thin strokes out
         if role == "mask":

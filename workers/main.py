@@ -16,6 +16,8 @@ from storage.broker.consumer import Consumer, Delivery
 from storage.broker.publisher import Publisher
 from storage.broker.topology import outcomes, work
 from workers.celery_app import make_app, serve
+from workers.finishing import WayOut
+from workers.input_reading import InputReader
 from workers.ports import BrokerReporter, OutputScreen, Renderer, Stores
 from workers.worker import Worker, WorkerSettings
 
@@ -30,6 +32,9 @@ class WorkerConfig:
     worker: WorkerSettings
     stores: Stores
     screen: OutputScreen
+    way_out: WayOut
+    #: Reads the pictures that requests brought; None: in this process, and only files from before there were records.
+    inputs: InputReader | None = None
     #: Opens the models: called once, in the worker process, before anything is accepted.
     renderer: Callable[[], Renderer]
 
@@ -48,7 +53,13 @@ def run_worker(config: WorkerConfig) -> int:
     reporter = BrokerReporter(publisher, reports.name)
     try:
         worker = Worker(
-            settings, renderer=renderer, screen=config.screen, stores=config.stores, reporter=reporter
+            settings,
+            renderer=renderer,
+            screen=config.screen,
+            stores=config.stores,
+            reporter=reporter,
+            way_out=config.way_out,
+            inputs=config.inputs,
         )
         # The queue must be there before the first heartbeat invites the releaser to publish to it.
         leftovers = Consumer(config.broker, queue, prefetch=100)

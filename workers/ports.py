@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -18,8 +17,6 @@ from schemas.render_spec import RenderSpec
 from schemas.verdict import Verdict
 from storage.broker.publisher import Outgoing, Publisher
 from storage.objects.store import ObjectStore
-from workers.gpu import Gpu
-from workers.stop import Stop
 
 #: (height, width, 3), RGB.
 Pixels = npt.NDArray[np.uint8]
@@ -103,19 +100,3 @@ class BrokerReporter:
 
     def report(self, report: Report) -> None:
         self._publisher.publish(Outgoing(queue=self._queue, body=report.model_dump_json()))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ports:
-    """Everything `render_microbatch` works with."""
-
-    renderer: Renderer
-    #: Reads what a spec names by digest; raises the errors of `workers.fetch`.
-    fetch: Fetch
-    screen: OutputScreen
-    stores: Stores
-    reporter: Reporter
-    gpu: Gpu
-    stop: Stop
-    #: Looks up, screens, encodes and stores the images of a microbatch side by side.
-    io: Executor

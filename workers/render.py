@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-import numpy as np
 import structlog
 
 from schemas.errors import Temporary
 from schemas.microbatch import ImageTask, Microbatch
-from schemas.outcome import Failure, Finished, ImageBlocked, ImageFailed, ImageReturned, Outcome, Started
+from schemas.outcome import Failure, Finished, ImageFailed, ImageReturned, Outcome, Started
 from schemas.states import Stage
 from schemas.verdict import Decision, Verdict
 from workers import shelf
-from workers.encode import encode_image
 from workers.failures import failure_of
-from workers.ports import NotRendered, OutputScreen, Pixels, Ports, Work
+from workers.finishing import Candidate, Finishing
+from workers.gpu import Gpu
+from workers.ports import Fetch, NotRendered, OutputScreen, Pixels, Renderer, Reporter, Stores, Work
+from workers.stop import Stop
 
 Reason = Literal["stale", "shutdown", "redelivered", "worker_fault"]
 Result = Pixels | Failure | NotRendered
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """Everything `render_microbatch` works with."""
+
+    renderer: Renderer
+    #: Reads what a spec names by digest; raises the errors of `workers.fetch`.
+    fetch: Fetch
+    screen: OutputScreen
+    finishing: Finishing
+    stores: Stores
+    reporter: Reporter
+    gpu: Gpu
+    stop: Stop
+    #: Looks up, marks, encodes and stores the images of a microbatch side by side.
+    io: Executor
 
 
 def render_microbatch(
@@ -39,8 +59,10 @@ def render_microbatch(
     missing = [task for task, outcome in zip(microbatch.images, found, strict=True) if outcome is None]
     fetched = list(ports.io.map(partial(_fetch, ports), missing))
     drawn = _draw(microbatch, fetched, ports, now)
-    verdicts = _screen(missing, drawn, ports.screen)
-    fresh = list(ports.io.map(partial(_finish, ports), missing, drawn, verdicts))
+    # From here on beside the GPU, which the next microbatch may have by now.
+    candidates = list(ports.io.map(partial(_prepare, ports), missing, drawn))
+    verdicts = _screen(missing, candidates, ports.screen)
+    fresh = list(ports.io.map(partial(_finish, ports), missing, candidates, verdicts))
     made = {outcome.image: outcome for outcome in [*(each for each in found if each is not None), *fresh]}
     finished = Finished(
         worker=microbatch.worker,
@@ -146,12 +168,19 @@ def _checked(task: ImageTask, result: Result) -> Result:
     return result
 
 
+def _prepare(ports: Ports, task: ImageTask, result: Result) -> Candidate | Failure | NotRendered:
+    """The picture in the form in which it is checked and published."""
+    if isinstance(result, Failure | NotRendered):
+        return result
+    return ports.finishing.prepare(task, result)
+
+
 def _screen(
-    tasks: list[ImageTask], drawn: Sequence[Result], screen: OutputScreen
+    tasks: list[ImageTask], candidates: Sequence[Candidate | Failure | NotRendered], screen: OutputScreen
 ) -> list[Verdict | Failure | None]:
     """A verdict or a failure of the screen for each picture, None where there is no picture."""
     shown = [
-        (task, result) for task, result in zip(tasks, drawn, strict=True) if isinstance(result, np.ndarray)
+        (task, one.pixels) for task, one in zip(tasks, candidates, strict=True) if isinstance(one, Candidate)
     ]
     judged = dict(zip((task.image for task, _ in shown), _judge(shown, screen), strict=True))
     return [judged.get(task.image) for task in tasks]
@@ -183,35 +212,22 @@ def _answered(verdict: Verdict) -> Verdict | Failure:
     return Failure(stage=Stage.SCREEN, code=code, detail=", ".join(verdict.reasons), retryable=unanswered)
 
 
-def _finish(ports: Ports, task: ImageTask, result: Result, verdict: Verdict | Failure | None) -> Outcome:
-    """Encode, embed, store, beside the GPU; but only what a verdict allows."""
-    if isinstance(result, NotRendered):
-        return _returned(task, result.reason)
-    if isinstance(result, Failure):
-        return _failed(task, result)
+def _finish(
+    ports: Ports,
+    task: ImageTask,
+    candidate: Candidate | Failure | NotRendered,
+    verdict: Verdict | Failure | None,
+) -> Outcome:
+    """Out, or kept in; but only what has a verdict goes anywhere."""
+    if isinstance(candidate, NotRendered):
+        return _returned(task, candidate.reason)
+    if isinstance(candidate, Failure):
+        return _failed(task, candidate)
     if not isinstance(verdict, Verdict):
         return _failed(
             task, verdict or Failure(stage=Stage.SCREEN, code="screen_incomplete", detail="no verdict")
         )
-    if verdict.decision is not Decision.ALLOW:
-        return ImageBlocked(image=task.image, digest=task.digest, verdict=verdict)
-    spec = task.spec
-    try:
-        encoded = encode_image(
-            result,
-            format=spec.format,
-            quality=spec.quality,
-            alt=task.alt,
-            lang=task.lang,
-            composite=spec.image is not None,
-        )
-        return shelf.put(task, encoded, verdict, ports.renderer.rendered_with, ports.stores(task.tenant))
-    except Exception as error:
-        name = type(error).__name__
-        log.warning(
-            "worker.image_not_stored", image=task.image, job=task.job, trace=task.traceparent, error=name
-        )
-        return _failed(task, failure_of(Stage.STORE, error))
+    return ports.finishing.finish(task, candidate, verdict, ports.renderer.rendered_with)
 
 
 def _failed(task: ImageTask, failure: Failure) -> ImageFailed:

@@ -1,29 +1,38 @@
-"""Pictures and receipts in the store, under their digests."""
+"""Pictures and receipts in the store, under their digests: the only code that writes there, and only with a permission."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import numpy as np
+from PIL import Image
 from pydantic import ValidationError
 
 from models.adapters import ADAPTER_FILE
+from safety.allow_token import AllowToken, TokenVerifier
+from safety.provenance.reading import provenance_of
 from schemas.canonical import canonical
-from schemas.errors import ObjectMissing, Temporary, Unsupported
+from schemas.errors import NotAllowed, ObjectMissing, Temporary, Unsupported
 from schemas.microbatch import ImageTask
 from schemas.object_keys import RESERVED_PREFIXES, adapter_key, image_key, input_key, receipt_key
 from schemas.outcome import ImageRendered, Stored
+from schemas.provenance import Watermark
 from schemas.receipt import Receipt, RenderedWith, UsedFile
 from schemas.verdict import Verdict
 from storage.objects.store import ObjectStore
 from workers.encode import EXTENSIONS, Encoded
+from workers.ports import Pixels
 
 Result = TypeVar("Result")
 
 #: Seconds before each repetition of a store call that failed for the moment.
 RETRY_DELAYS = (0.2, 0.6, 1.8)
+_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF")
 
 
 def find(task: ImageTask, store: ObjectStore) -> ImageRendered | None:
@@ -36,42 +45,116 @@ def find(task: ImageTask, store: ObjectStore) -> ImageRendered | None:
         return None
     if task.copy_key is not None:
         data = patiently(lambda: store.get(receipt.image_key))
+        if hashlib.sha256(data).hexdigest() != receipt.image_sha256:
+            raise NotAllowed("the stored picture is not the one that its receipt describes")
         _copy(task, Encoded(data=data, media_type=receipt.media_type), store)
     return _rendered(task, receipt, receipt.verdicts[-1], reused=True)
 
 
+#: A file out of a task's pixels, with the mark that is in them; raises, and there is no file.
+Encode = Callable[[ImageTask, Pixels, Watermark | None], Encoded]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Permitted:
+    """A checked picture with the permission to store it."""
+
+    pixels: Pixels
+    token: AllowToken
+    verdict: Verdict
+    watermark: Watermark | None = None
+
+
 def put(
-    task: ImageTask, encoded: Encoded, verdict: Verdict, rendered_with: RenderedWith, store: ObjectStore
+    task: ImageTask,
+    permitted: Permitted,
+    *,
+    verifier: TokenVerifier,
+    encode: Encode,
+    rendered_with: RenderedWith,
+    store: ObjectStore,
 ) -> ImageRendered:
-    """Stores picture, customer's copy and receipt, in this order; each is whole or absent, whenever the process dies."""
-    key = image_key(task.digest, EXTENSIONS[task.spec.format])
-    if not patiently(lambda: store.put(key, encoded.data, media_type=encoded.media_type)).created:
-        # A worker that died before its receipt, or one that was faster: the receipt describes the bytes that are there.
-        encoded = Encoded(data=patiently(lambda: store.get(key)), media_type=encoded.media_type)
-    _copy(task, encoded, store)
-    receipt = Receipt(
+    """Redeems the permission, encodes the very pixels that it names, and stores picture, customer's copy and receipt.
+
+    In this order; each is whole or absent, whenever the process dies. Raises NotAllowed before anything is stored.
+    """
+    pixels = verifier.redeem(
+        permitted.token,
+        permitted.pixels,
         digest=task.digest,
-        spec=task.spec,
+        policy_digest=task.spec.policy_digest,
+        tenant=task.tenant,
+    )
+    encoded = _lying(task, encode(task, pixels, permitted.watermark), store)
+    _copy(task, encoded, store)
+    receipt = _receipt_of(task, encoded, permitted.verdict, rendered_with)
+    written = canonical(receipt.model_dump(mode="json"))
+    patiently(lambda: store.put(receipt_key(task.digest), written, media_type="application/json"))
+    return _rendered(task, receipt, permitted.verdict, reused=False)
+
+
+def _lying(task: ImageTask, encoded: Encoded, store: ObjectStore) -> Encoded:
+    """What lies under the digest now: ours, or what a worker left there that died before its receipt or was faster.
+
+    Files of equal pixels differ in their signatures. One that shows another picture, as another runtime would draw, has
+    no receipt that speaks for it and is replaced by the one that was checked just now.
+    """
+    key = image_key(task.digest, EXTENSIONS[task.spec.format])
+    if patiently(lambda: store.put(key, encoded.data, media_type=encoded.media_type)).created:
+        return encoded
+    found = patiently(lambda: store.get(key))
+    said = provenance_of(found)
+    as_signed = (
+        said is not None
+        and encoded.provenance is not None
+        and said.c2pa.signed == encoded.provenance.c2pa.signed
+    )
+    if as_signed and _same_picture(found, encoded.data):
+        return replace(encoded, data=found, provenance=said)
+    patiently(lambda: store.put(key, encoded.data, media_type=encoded.media_type, if_absent=False))
+    return encoded
+
+
+def _same_picture(found: bytes, ours: bytes) -> bool:
+    if found == ours:
+        return True
+    try:
+        return np.array_equal(_samples(found), _samples(ours))
+    except Exception:  # whatever lies there, it is no picture
+        return False
+
+
+def _samples(data: bytes) -> Pixels:
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def _receipt_of(task: ImageTask, encoded: Encoded, verdict: Verdict, rendered_with: RenderedWith) -> Receipt:
+    spec = task.spec
+    return Receipt(
+        digest=task.digest,
+        spec=spec,
         inputs=tuple(
             UsedFile(field=field, key=input_key(sha256), sha256=sha256)
-            for field, sha256 in task.spec.inputs.items()
+            for field, sha256 in spec.inputs.items()
         ),
         adapters=tuple(
             UsedFile(field=f"adapters.{place}", key=adapter_key(one.digest, ADAPTER_FILE), sha256=one.digest)
-            for place, one in enumerate(task.spec.adapters)
+            for place, one in enumerate(spec.adapters)
         ),
-        image_key=key,
+        image_key=image_key(task.digest, EXTENSIONS[spec.format]),
         image_sha256=hashlib.sha256(encoded.data).hexdigest(),
         image_bytes=len(encoded.data),
         media_type=encoded.media_type,
         alt=task.alt,
         lang=task.lang,
-        verdicts=(_timeless(verdict),),
+        descriptions=task.descriptions,
+        verdicts=tuple(one.coarse().timeless() for one in (*task.verdicts, verdict)),
+        fairness=task.fairness.note(spec.prompt) if task.fairness else None,
+        pdq=encoded.pdq,
+        provenance=encoded.provenance,
         rendered_with=rendered_with,
     )
-    written = canonical(receipt.model_dump(mode="json"))
-    patiently(lambda: store.put(receipt_key(task.digest), written, media_type="application/json"))
-    return _rendered(task, receipt, verdict, reused=False)
 
 
 def patiently(call: Callable[[], Result]) -> Result:
@@ -101,13 +184,6 @@ def _copy(task: ImageTask, encoded: Encoded, store: ObjectStore) -> None:
     patiently(lambda: store.put(key, encoded.data, media_type=encoded.media_type, if_absent=False))
 
 
-def _timeless(verdict: Verdict) -> Verdict:
-    """The verdict without the time its checks took, which would make every receipt unique."""
-    return verdict.model_copy(
-        update={"checks": tuple(check.model_copy(update={"milliseconds": 0.0}) for check in verdict.checks)}
-    )
-
-
 def _rendered(task: ImageTask, receipt: Receipt, verdict: Verdict, *, reused: bool) -> ImageRendered:
     stored = Stored(
         key=receipt.image_key,
@@ -119,5 +195,7 @@ def _rendered(task: ImageTask, receipt: Receipt, verdict: Verdict, *, reused: bo
         media_type=receipt.media_type,
         copy_key=task.copy_key,
         reused=reused,
+        pdq=receipt.pdq.hash if receipt.pdq else None,
+        pdq_quality=receipt.pdq.quality if receipt.pdq else None,
     )
     return ImageRendered(image=task.image, digest=task.digest, stored=stored, verdict=verdict)

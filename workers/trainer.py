@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -10,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from schemas.errors import QueueUnavailable
+from schemas.errors import KeyMissing, QueueUnavailable, SealBroken
 from schemas.finetune import (
     FinetuneStage,
     FinetuneStop,
@@ -27,7 +28,7 @@ from schemas.finetune import (
     TrainingStarted,
 )
 from storage.broker.consumer import Delivery
-from storage.objects.store import ObjectStore
+from storage.broker.sealed_body import open_body
 from workers.brand_pictures import Fetched, Stores
 from workers.finetune_run import problem_of, run_finetune
 from workers.ports import Reporter
@@ -51,6 +52,8 @@ class TrainerSettings:
     #: Below it, a folder for each run; what dead trainers left there is removed.
     scratch: Path
     queue: str = ""
+    #: What messages to it are sealed with; empty: they come plain.
+    message_key: bytes = field(default=b"", repr=False)
     heartbeat_seconds: float = 5.0
     #: Without any sign of progress for so long, the process ends itself and its run is given to another.
     hang_seconds: float = 900.0
@@ -79,14 +82,13 @@ class Trainer:
         settings: TrainerSettings,
         *,
         tuner: Tuner,
-        uploads: Callable[[str], ObjectStore],
-        results: Callable[[str], ObjectStore],
+        stores: Callable[[str], Stores],
         reporter: Reporter,
         clock: Callable[[], float] = time.time,
         watchdog: Watchdog | None = None,
     ) -> None:
         self.settings, self._tuner, self._reporter, self._clock = settings, tuner, reporter, clock
-        self._uploads, self._results = uploads, results
+        self._stores = stores
         self._watchdog = watchdog or Watchdog(unknown_seconds=settings.hang_seconds)
         self._scratch = Scratch(settings.scratch)
         self._stopping = threading.Event()
@@ -104,14 +106,18 @@ class Trainer:
         Raises `QueueUnavailable` when a report could not be sent.
         """
         try:
-            message = _MESSAGE.validate_json(delivery.body)
-        except ValidationError as invalid:
-            log.error("trainer.message_refused", faults=invalid.error_count())
+            message = self._opened(delivery.body)
+        except (ValueError, SealBroken, KeyMissing) as refused:
+            log.error("trainer.message_refused", error=type(refused).__name__)
             return [delivery]  # a lease of the releaser brings its fine-tune back
         if isinstance(message, FinetuneStop):
             self._call_off(message.run)
             return [delivery]
         return [] if self._begun(message, delivery) else [delivery]
+
+    def _opened(self, body: bytes) -> FinetuneTask | FinetuneStop:
+        payload = open_body(self.settings.message_key, json.loads(body), self.settings.queue)
+        return _MESSAGE.validate_json(json.dumps(payload))
 
     def settled(self) -> list[Delivery]:
         """The delivery of a run that has ended and been reported."""
@@ -182,7 +188,7 @@ class Trainer:
     def _outcome(self, held: _Held) -> TrainingOutcome:
         task = held.task
         try:
-            stores = Stores(uploads=self._uploads(task.tenant), results=self._results(task.tenant))
+            stores = self._stores(task.tenant)
         except Exception as error:
             return TrainingFailed(problem=problem_of(FinetuneStage.FETCH, error, Fetched()))
         with self._scratch.folder() as folder:

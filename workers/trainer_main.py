@@ -13,7 +13,7 @@ from storage.broker.connection import BrokerSettings
 from storage.broker.consumer import Consumer, Delivery
 from storage.broker.publisher import Publisher
 from storage.broker.topology import finetune, outcomes
-from storage.objects.store import ObjectStore
+from workers.brand_pictures import Stores
 from workers.ports import BrokerReporter
 from workers.trainer import Trainer, TrainerSettings
 from workers.tuning import Tuner
@@ -30,8 +30,8 @@ class TrainerConfig:
 
     broker: BrokerSettings
     trainer: TrainerSettings
-    uploads: Callable[[str], ObjectStore]
-    results: Callable[[str], ObjectStore]
+    #: A tenant's stores, and how its pictures are looked at.
+    stores: Callable[[str], Stores]
     tuner: Tuner
 
 
@@ -43,10 +43,9 @@ def run_trainer(config: TrainerConfig, stop: threading.Event) -> None:
     # The queue must be there before the first heartbeat invites the releaser to publish to it.
     consumer.declare()
     trainer = Trainer(
-        replace(config.trainer, queue=queue.name),
+        replace(config.trainer, queue=queue.name, message_key=config.broker.message_key),
         tuner=config.tuner,
-        uploads=config.uploads,
-        results=config.results,
+        stores=config.stores,
         reporter=BrokerReporter(publisher, reports.name),
     )
     trainer.start()

@@ -16,10 +16,12 @@ import structlog
 from schemas.microbatch import Microbatch
 from schemas.outcome import Finished
 from workers.fetch import Fetcher
+from workers.finishing import Finishing, WayOut
 from workers.gpu import Gpu
 from workers.heartbeat import Held, Pulse
-from workers.ports import OutputScreen, Ports, Renderer, Reporter, Stores
-from workers.render import render_microbatch
+from workers.input_reading import InputReader
+from workers.ports import OutputScreen, Renderer, Reporter, Stores
+from workers.render import Ports, render_microbatch
 from workers.stop import Stop
 from workers.watchdog import Watchdog
 
@@ -57,6 +59,8 @@ class Worker:
         screen: OutputScreen,
         stores: Stores,
         reporter: Reporter,
+        way_out: WayOut,
+        inputs: InputReader | None = None,
         clock: Callable[[], float] = time.time,
         watchdog: Watchdog | None = None,
     ) -> None:
@@ -68,8 +72,9 @@ class Worker:
         self._io = ThreadPoolExecutor(settings.io_threads, thread_name_prefix="images")
         self.ports = Ports(
             renderer=renderer,
-            fetch=Fetcher(stores, renderer).fetch,
+            fetch=Fetcher(stores, renderer, inputs).fetch,
             screen=screen,
+            finishing=Finishing(way_out=way_out, stores=stores),
             stores=stores,
             reporter=reporter,
             gpu=gpu,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from deploy.compose import Parts
 from deploy.environment import load_settings
@@ -79,8 +79,10 @@ def _open(names: list[str], reader: str, parts: Parts) -> Iterator[Suite]:
 
 def _measure(suite: Suite, check: Check, count: int | None) -> ScreenedSuite:
     suite = suite if count is None else suite.sampled(count)
-    cases = iter(track(suite.cases, description=suite.name, console=Console(stderr=True), transient=True))
-    return screen_suite(suite, check, lambda _done: next(cases, None))
+    bar = Progress(console=Console(stderr=True), transient=True)
+    with bar:
+        task = bar.add_task(suite.name, total=len(suite.cases))
+        return screen_suite(suite, check, lambda done: bar.update(task, completed=done))
 
 
 def _lines(measured: list[ScreenedSuite], reviewed: Reviewed | None, show: bool) -> Iterator[str]:

@@ -7,8 +7,20 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
-from handlers.api import canceling, finetuning, looking, notifying, operating, sending_inputs, submitting
+from handlers.api import (
+    canceling,
+    erasing,
+    finetuning,
+    looking,
+    notifying,
+    operating,
+    review_page,
+    reviewing,
+    sending_inputs,
+    submitting,
+)
 from handlers.api.metrics import FinetunesByState, Observed, OutboxAge
+from handlers.api.oversight_metrics import OversightGauges
 from handlers.api.ports import ApiDeps
 from handlers.api.problems import MEDIA_TYPE, answer_with_problems
 from schemas.cloudevent import CloudEvent
@@ -32,6 +44,7 @@ def make_api(deps: ApiDeps) -> FastAPI:
     app.add_middleware(Observed, registry=deps.metrics)
     deps.metrics.register(OutboxAge(deps.ledger, deps.clock))
     deps.metrics.register(FinetunesByState(deps.ledger))
+    deps.metrics.register(OversightGauges(deps.ledger, deps.clock))
     return app
 
 
@@ -47,7 +60,7 @@ def describe_api() -> FastAPI:
         responses=_PROBLEMS,
     )
     answer_with_problems(app)
-    for module in (submitting, sending_inputs, looking, canceling, finetuning, notifying, operating):
+    for module in (submitting, sending_inputs, looking, canceling, erasing, finetuning, notifying, operating, reviewing, review_page):
         app.include_router(module.routes)
     _describe_webhooks(app)
     _describe_bodies(app)
@@ -64,7 +77,7 @@ def _describe_webhooks(app: FastAPI) -> None:
         """`batch.completed` and `batch.progress`."""
 
     def image_ended(body: ImageEnded) -> None:
-        """`image.rendered`, `image.blocked` and `image.failed`."""
+        """`image.rendered`, `image.blocked`, `image.failed` and `image.held`."""
 
     def finetune_completed(body: FinetuneCompleted) -> None:
         """`finetune.completed`: it has ended, well or not, as `data.state` says."""
@@ -86,7 +99,7 @@ def _describe_bodies(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         document = generated()
-        bodies = [(one, "validation") for one in (GenerationRequest, FinetuneRequest, CloudEvent)]
+        bodies = [(one, "validation") for one in (GenerationRequest, FinetuneRequest, CloudEvent, reviewing.ReviewDecision)]
         models = [*bodies, (Problem, "serialization")]
         _, schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
         components = document.setdefault("components", {})

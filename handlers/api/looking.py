@@ -19,10 +19,11 @@ from schemas.ids import is_id
 from schemas.problem import Problem
 from schemas.states import ImageState
 from storage.ledger import batches, images, jobs
+from storage.ledger import held as held_images
 from storage.objects.store import ObjectStore
 
 #: Media types that a browser may show in place; everything else is a download.
-_SHOWN = frozenset({"image/png", "image/jpeg", "image/webp", "application/json", "text/plain"})
+_SHOWN = frozenset({"image/png", "image/jpeg", "image/webp", "image/avif", "application/json", "text/plain"})
 #: Rejected rows in the view of a batch; all of them are in its errors file.
 _MAX_REJECTED = 100
 
@@ -40,8 +41,9 @@ def get_job(id: str, tenant: Tenant, deps: Deps, after: After = "", limit: Limit
         if row is None:
             raise NotFound("there is no such job", field="id")
         found = [one for one in images.of_job(conn, id) if one.id > after]
+        held = 0 if row.ended_at is not None else held_images.of_job(conn, id)
     page = found[:limit]
-    summary = job_summary(row, page)
+    summary = job_summary(row, page, held=held)
     times = {"created_at": moment(row.created_at), "ended_at": moment(row.ended_at)}
     return JobView.model_validate(
         {**dict(summary), **times, "next": page[-1].id if len(found) > limit else None}
@@ -57,9 +59,10 @@ def get_batch(id: str, tenant: Tenant, deps: Deps, after: After = "", limit: Lim
             raise NotFound("there is no such batch", field="id")
         page = images.of_batch(conn, id, after=after, count=limit + 1)
         rejected = batches.row_errors(conn, id, count=_MAX_REJECTED)
+        held = 0 if row.phase == "ended" else held_images.of_batch(conn, id)
     return BatchView.model_validate(
         {
-            **dict(batch_summary(row)),
+            **dict(batch_summary(row, held=held)),
             "phase": row.phase,
             "error": json.loads(row.error) if row.error else None,
             "images": tuple(image_summary(one) for one in page[:limit]),

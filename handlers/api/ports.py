@@ -17,6 +17,7 @@ from schemas.input_image import InputImage
 from schemas.object_event import ObjectCreated
 from storage.objects.signed_link import LinkSigner
 from storage.objects.store import ObjectStore
+from storage.quarantine import Vault
 
 #: A signed link in an answer lives at most so long.
 MAX_LINK_SECONDS = 15 * 60
@@ -86,4 +87,11 @@ class ApiDeps:
     #: Publishes the JSON of one worker's report with confirmation; None when no worker reports over HTTPS.
     publish_report: Callable[[bytes], None] | None = None
     outcomes_secret: bytes = field(default=b"", repr=False)
+    #: Bearer token to reviewer, as ``name`` or ``name@tenant``. Without any, an installation without tenants' tokens has
+    #: one reviewer, "local"; another has none.
+    reviewers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: Where held pictures lie; None where nothing is ever held.
+    vault: Vault | None = None
+    #: Signs what a reviewer's browser brings back.
+    session_key: bytes = field(default=b"", repr=False)
     clock: Callable[[], float] = time.time

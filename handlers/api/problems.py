@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
@@ -14,7 +15,6 @@ from schemas.errors import AquatintError, BadInput, MethodNotAllowed, NotFound, 
 from schemas.problem import from_validation, problem
 
 MEDIA_TYPE = "application/problem+json"
-_RETRY_AFTER_SECONDS = "2"
 
 
 def answer_with_problems(app: FastAPI) -> None:
@@ -29,7 +29,7 @@ def problem_response(error: AquatintError, headers: Mapping[str, str] | None = N
     if isinstance(error, Unauthorised):
         more["www-authenticate"] = "Bearer"
     if isinstance(error, Temporary):
-        more["retry-after"] = _RETRY_AFTER_SECONDS
+        more["retry-after"] = str(math.ceil(error.retry_after_seconds))
     body = problem(error).model_dump_json(exclude_none=True)
     return Response(body, status_code=error.status, headers=more, media_type=MEDIA_TYPE)
 

@@ -86,6 +86,18 @@ class AdaptersView(Frozen):
     next: str | None = None
 
 
+class ErasureView(Frozen):
+    """An erasure, and what it has removed so far, by kind."""
+
+    id: str
+    #: The job or batch.
+    subject: str
+    done: bool
+    removed: dict[str, int]
+    requested_at: datetime | None
+    done_at: datetime | None = None
+
+
 class InputView(Frozen):
     """A picture that was taken in; `reference` names it in requests. Width and height in pixels, as it is looked at."""
 

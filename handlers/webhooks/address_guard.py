@@ -69,7 +69,7 @@ class AllowedNetwork:
     port: int | None
 
     @classmethod
-    def parse(cls, text: str) -> AllowedNetwork:
+    def parse(cls, text: str, *, field: str = "webhook_allow") -> AllowedNetwork:
         """From ``127.0.0.1/32:8080``, ``fd00::/8:443`` or ``10.0.0.0/8:*``."""
         network, _, port = text.strip().rpartition(":")
         try:
@@ -78,7 +78,7 @@ class AllowedNetwork:
             return cls(network=ipaddress.ip_network(network), port=None if port == "*" else int(port))
         except ValueError as error:
             raise BadSettings(
-                f"{text!r} is not NETWORK/BITS:PORT, e.g. 10.1.0.0/16:8080", field="webhook_allow"
+                f"{text!r} is not NETWORK/BITS:PORT, e.g. 10.1.0.0/16:8080", field=field
             ) from error
 
     def covers(self, address: Address, port: int) -> bool:

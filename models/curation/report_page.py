@@ -101,7 +101,7 @@ def _reasons(report: CurationReport) -> str:
     )
     head = '<tr><th scope="col">reason</th><th scope="col">meaning</th><th scope="col" class="n">inputs</th><th scope="col" class="n">share</th></tr>'
     return (
-        f'<h2>Left out</h2><div class="panel"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+        f"<h2>Left out</h2>{_panel('Reasons')}<table><thead>{head}</thead><tbody>{rows}</tbody></table></div>"
     )
 
 
@@ -174,9 +174,12 @@ def _table(title: str, column: str, counts: Mapping[str, int]) -> str:
         for name, count in counts.items()
     )
     head = f'<tr><th scope="col">{column}</th><th scope="col" class="n">pictures</th></tr>'
-    return (
-        f'<h2>{title}</h2><div class="panel"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
-    )
+    return f"<h2>{title}</h2>{_panel(title)}<table><thead>{head}</thead><tbody>{rows}</tbody></table></div>"
+
+
+def _panel(name: str) -> str:
+    """The frame of a wide table: it scrolls by keyboard, too, and says what it holds."""
+    return f'<div class="panel" role="region" aria-label="{html.escape(name, quote=True)}" tabindex="0">'
 
 
 def _shown(text: str) -> str:

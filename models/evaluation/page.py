@@ -239,7 +239,8 @@ def _method(result: Evaluation) -> str:
     return (
         f"<section><h2>How this was measured</h2><p>Machine: {escape(machine)}. Time an image: {escape(times)}. Meter: "
         f"<code>{result.meter_digest[:16]}</code>. Model: <code>{escape(str(result.subject.get('digest', ''))[:16])}</code>.</p>"
-        f"<details><summary>All figures as JSON</summary><pre>{escape(text)}</pre></details></section>"
+        '<details><summary>All figures as JSON</summary><pre role="region" aria-label="All figures as JSON" tabindex="0">'
+        f"{escape(text)}</pre></details></section>"
     )
 
 
@@ -282,6 +283,7 @@ def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) ->
         for row in rows
     )
     return (
-        f'<div class="table"><table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>'
+        f'<div class="table" role="region" aria-label="{escape(caption, quote=True)}" tabindex="0">'
+        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )

@@ -20,6 +20,8 @@ class BrokerSettings:
     """Where the broker is and how it is used; the same object goes to publishers, consumers and the Celery app."""
 
     url: str = field(repr=False)
+    #: Seals messages that hold customers' words; the same on every host. Empty: they travel plain.
+    message_key: bytes = field(default=b"", repr=False)
     #: Seconds a consumer may be silent before the broker gives its messages to another (SQLite, Redis, SQS).
     lease_seconds: float = 30.0
     #: Seconds between two looks whether a SQLite queue has changed.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from schemas.microbatch import Microbatch
 from storage.broker.publisher import Outgoing
+from storage.broker.sealed_body import seal_body
 
 #: The only task there is.
 TASK_NAME = "aquatint.render"
 
 
-def task_message(microbatch: Microbatch, queue: str) -> Outgoing:
-    """The message by which a Celery worker runs `TASK_NAME` with the microbatch's JSON as its single argument."""
+def task_message(microbatch: Microbatch, queue: str, message_key: bytes = b"") -> Outgoing:
+    """The message by which a Celery worker runs `TASK_NAME` with the microbatch's JSON, sealed or not, as its only argument."""
     headers = {
         "lang": "py",
         "task": TASK_NAME,
@@ -25,5 +26,5 @@ def task_message(microbatch: Microbatch, queue: str) -> Outgoing:
         "argsrepr": "(<microbatch>,)",
         "kwargsrepr": "{}",
     }
-    body = f"[[{microbatch.model_dump_json()}],{{}},{{}}]"
+    body = f"[[{seal_body(message_key, microbatch.model_dump_json(), queue)}],{{}},{{}}]"
     return Outgoing(queue=queue, body=body, headers=headers, properties={"correlation_id": microbatch.id})

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, literal_column, select, update
 
+from schemas.errors import TenantErased
 from storage.ledger.images import Ended
 from storage.ledger.jobs import tally_rows, tally_template
+from storage.ledger.sealed import ERASED_PROBLEM, opened, sealed, sealed_text
 from storage.ledger.sql import AnyRow, run
 from storage.ledger.tables import batch, row_error
 
@@ -42,11 +44,12 @@ class RowError:
 
 
 def add(conn: Connection, new: NewBatch) -> None:
-    conn.execute(insert(batch), [vars(new)])
+    conn.execute(insert(batch), sealed(conn, "batch", [vars(new)]))
 
 
 def get(conn: Connection, *, tenant: str, id: str) -> AnyRow | None:
-    return conn.execute(select(batch).where(batch.c.id == id, batch.c.tenant == tenant)).first()
+    query = select(batch).where(batch.c.id == id, batch.c.tenant == tenant)
+    return next(iter(opened(conn, "batch", conn.execute(query))), None)
 
 
 def in_phase(conn: Connection, *phases: str, limit: int = 100) -> Sequence[AnyRow]:
@@ -60,7 +63,7 @@ def complete(conn: Connection, limit: int = 20) -> Sequence[AnyRow]:
     """Open batches whose manifest is read to its end and whose images have all ended, oldest first."""
     ended = batch.c.rendered + batch.c.blocked + batch.c.failed + batch.c.canceled + batch.c.expired
     query = select(batch).where(_OPEN, batch.c.phase.in_(("planned", "finishing")), ended >= batch.c.total)
-    return conn.execute(query.order_by(batch.c.id).limit(limit)).all()
+    return opened(conn, "batch", conn.execute(query.order_by(batch.c.id).limit(limit)))
 
 
 def advance(
@@ -84,10 +87,19 @@ def count(conn: Connection, *, id: str, rendered: int, blocked: int) -> None:
         conn.execute(update(batch).where(batch.c.id == id).values(values))
 
 
-def planned(conn: Connection, *, id: str, error: str | None = None) -> bool:
+def planned(conn: Connection, *, id: str, tenant: str, error: str | None = None) -> bool:
     """The manifest is read to its end, or `error` (JSON problem) says why not."""
     change = update(batch).where(batch.c.id == id, batch.c.phase == "planning")
+    if error is not None:
+        error = _sealed_error(conn, tenant, id, error)
     return bool(conn.execute(change.values(phase="planned", error=error)).rowcount)
+
+
+def _sealed_error(conn: Connection, tenant: str, id: str, error: str) -> str:
+    try:
+        return sealed_text(conn, "batch", "error", error, tenant=tenant, row=id)
+    except TenantErased:
+        return ERASED_PROBLEM  # its batches end like all others
 
 
 def finishing(conn: Connection, id: str) -> bool:
@@ -100,7 +112,13 @@ def finishing(conn: Connection, id: str) -> bool:
 
 
 def end(
-    conn: Connection, *, id: str, results_key: str | None, errors_key: str | None, now: float
+    conn: Connection,
+    *,
+    id: str,
+    results_key: str | None,
+    errors_key: str | None,
+    now: float,
+    near_duplicates: str | None = None,
 ) -> AnyRow | None:
     """Close the batch once: its row as it is now, or None when it was closed before."""
     change = update(batch).where(batch.c.id == id, _OPEN)
@@ -108,6 +126,7 @@ def end(
         "phase": "ended",
         "results_key": results_key,
         "errors_key": errors_key,
+        "near_duplicates": near_duplicates,
         "ended_at": now,
         "sequence": batch.c.sequence + 1,
     }
@@ -129,12 +148,10 @@ def add_row_errors(conn: Connection, *, batch_id: str, tenant: str, errors: Sequ
             {"batch": batch_id, "tenant": tenant, "row": error.row, "problem": error.problem}
             for error in errors
         ]
-        conn.execute(insert(row_error), rows)
+        conn.execute(insert(row_error), sealed(conn, "row_error", rows))
 
 
 def row_errors(conn: Connection, id: str, *, after: int = 0, count: int = 500) -> Sequence[AnyRow]:
     """One page of a batch's rejected rows: (row, problem), in the order of the manifest."""
-    query = select(row_error.c.row, row_error.c.problem).where(
-        row_error.c.batch == id, row_error.c.row > after
-    )
-    return conn.execute(query.order_by(row_error.c.row).limit(count)).all()
+    query = select(row_error).where(row_error.c.batch == id, row_error.c.row > after)
+    return opened(conn, "row_error", conn.execute(query.order_by(row_error.c.row).limit(count)))

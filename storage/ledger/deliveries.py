@@ -24,8 +24,9 @@ from sqlalchemy import (
     update,
 )
 
-from schemas.errors import NotFound
+from schemas.errors import NotFound, SealBroken
 from schemas.ids import new_id
+from storage.ledger.sealed import erased_tenants, opened, sealed
 from storage.ledger.tables import delivery, endpoint
 
 DisabledReason = Literal["gone", "failing"]
@@ -130,9 +131,17 @@ def add(
 
 
 def add_many(conn: Connection, deliveries: Sequence[NewDelivery], now: float) -> list[str | None]:
-    """As `add`, for many in a fixed number of statements; the ids are in the order given."""
+    """As `add`, for many in a fixed number of statements; the ids are in the order given, None for an erased tenant too."""
+    gone = erased_tenants(conn, {new.tenant for new in deliveries})
+    if gone:
+        ids = iter(add_many(conn, [new for new in deliveries if new.tenant not in gone], now))
+        return [None if new.tenant in gone else next(ids) for new in deliveries]
     if not deliveries:
         return []
+    return _added(conn, deliveries, now)
+
+
+def _added(conn: Connection, deliveries: Sequence[NewDelivery], now: float) -> list[str | None]:
     endpoints = _endpoints(conn, {(new.tenant, new.url) for new in deliveries}, now)
     ids: list[str | None] = []
     rows = []
@@ -142,7 +151,7 @@ def add_many(conn: Connection, deliveries: Sequence[NewDelivery], now: float) ->
         if ids[-1] is not None:
             rows.append(_row(new, ids[-1], place.id, now))
     if rows:
-        conn.execute(insert(delivery), rows)
+        conn.execute(insert(delivery), sealed(conn, "delivery", rows))
     return ids
 
 
@@ -224,10 +233,20 @@ def claim(conn: Connection, now: float, limit: int, lease_seconds: float) -> lis
         .join_from(delivery, endpoint, delivery.c.endpoint == endpoint.c.id)
         .where(delivery.c.id.in_(due_since))
     )
-    return [_claimed(row) for row in sorted(rows, key=lambda row: (due_since[row.id], row.id))]
+    found = sorted(rows, key=lambda row: (due_since[row.id], row.id))
+    return [one for one in (_claimed(conn, row, now) for row in found) if one is not None]
 
 
-def _claimed(row: Row[Any]) -> ClaimedDelivery:
+def _claimed(conn: Connection, row: Row[Any], now: float) -> ClaimedDelivery | None:
+    """None for a delivery whose body cannot be read any more, which ends here: nobody could send it."""
+    try:
+        (row,) = opened(conn, "delivery", [row])  # type: ignore[assignment]  # by its columns it is one
+    except SealBroken:
+        _unreadable(conn, row.id, now)
+        return None
+    if not row.body:
+        _unreadable(conn, row.id, now)
+        return None
     return ClaimedDelivery(
         id=row.id,
         tenant=row.tenant,
@@ -241,6 +260,11 @@ def _claimed(row: Row[Any]) -> ClaimedDelivery:
         consecutive_failures=row.consecutive_failures,
         disabled=row.disabled_at is not None,
     )
+
+
+def _unreadable(conn: Connection, id: str, now: float) -> None:
+    lost = update(delivery).where(delivery.c.id == id, _PENDING)
+    conn.execute(lost.values(state="abandoned", last_error="body unreadable", ended_at=now))
 
 
 def postpone(conn: Connection, ids: Iterable[str], until: float) -> None:

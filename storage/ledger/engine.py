@@ -17,6 +17,8 @@ from storage.ledger.faults import translated
 from storage.ledger.leader import LeaderLock
 from storage.ledger.postgres import PostgresLedger
 from storage.ledger.sqlite import SqliteLedger
+from storage.ledger.tenant_keys import KEYRING, KeyCache, Keyring
+from storage.sealing import MasterKeys
 
 Dialect = Literal["sqlite", "postgresql"]
 
@@ -36,21 +38,24 @@ class _Backend(Protocol):
 class Ledger:
     """Everything that outlives a process, in one database; safe to share between threads, not across a fork."""
 
-    def __init__(self, backend: _Backend, dialect: Dialect) -> None:
-        self._backend, self.dialect = backend, dialect
+    def __init__(self, backend: _Backend, dialect: Dialect, keys: MasterKeys | None = None) -> None:
+        self._backend, self.dialect, self.keys = backend, dialect, keys
+        self._cache = KeyCache()
 
     @classmethod
-    def open(cls, url: str, *, busy_seconds: float = 10.0, pool_size: int = 16) -> Ledger:
+    def open(
+        cls, url: str, *, keys: MasterKeys | None = None, busy_seconds: float = 10.0, pool_size: int = 16
+    ) -> Ledger:
         """A ledger at ``sqlite:///PATH`` or ``postgresql+psycopg://...``; makes the file, but no table (see `migrate`).
 
+        With `keys`, customers' words are sealed in it; without, they are stored plain, and sealed ones cannot be read.
         `busy_seconds` bounds the wait for another writer on SQLite, after which `LedgerBusy` is raised.
         """
         place = _checked(url)
         if place.get_backend_name() == "sqlite":
-            return cls(
-                SqliteLedger(Path(cast(str, place.database)).absolute(), busy_seconds, pool_size), "sqlite"
-            )
-        return cls(PostgresLedger(place, pool_size), "postgresql")
+            path = Path(cast(str, place.database)).absolute()
+            return cls(SqliteLedger(path, busy_seconds, pool_size), "sqlite", keys)
+        return cls(PostgresLedger(place, pool_size), "postgresql", keys)
 
     @contextmanager
     def begin(self, *, wake: bool = True) -> Iterator[Connection]:
@@ -60,13 +65,18 @@ class Ledger:
         `StoreFull` and `StoreDenied`.
         """
         with translated(), self._backend.begin(wake=wake) as connection:
-            yield connection
+            yield self._with_keys(connection)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A read transaction: one consistent view, no lock against writers."""
         with translated(), self._backend.read() as connection:
-            yield connection
+            yield self._with_keys(connection)
+
+    def _with_keys(self, connection: Connection) -> Connection:
+        if self.keys is None:
+            return connection
+        return connection.execution_options(**{KEYRING: Keyring(self.keys, self._cache)})
 
     def version(self) -> int:
         """A token for `wait_for_change`: take it before reading, so that no commit falls between."""

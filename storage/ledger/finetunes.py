@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, func, insert, literal_column, select, update
+from sqlalchemy import Connection, Select, func, insert, literal_column, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
+from storage.ledger.sealed import opened, sealed
 from storage.ledger.sql import AnyRow
 from storage.ledger.tables import finetune
 
@@ -38,11 +41,15 @@ class NewFinetune:
 
 
 def add(conn: Connection, new: NewFinetune) -> None:
-    conn.execute(insert(finetune), [vars(new)])
+    conn.execute(insert(finetune), sealed(conn, "finetune", [vars(new)]))
 
 
 def get(conn: Connection, *, tenant: str, id: str) -> AnyRow | None:
-    return conn.execute(select(finetune).where(finetune.c.id == id, finetune.c.tenant == tenant)).first()
+    return _one(conn, select(finetune).where(finetune.c.id == id, finetune.c.tenant == tenant))
+
+
+def _one(conn: Connection, query: Select[Any] | ReturningUpdate[Any]) -> AnyRow | None:
+    return next(iter(opened(conn, "finetune", conn.execute(query))), None)
 
 
 def of_tenant(
@@ -50,7 +57,8 @@ def of_tenant(
 ) -> Sequence[AnyRow]:
     """A tenant's fine-tunes, newest first; `before` is the last id of the page before."""
     query = select(finetune).where(finetune.c.tenant == tenant).order_by(finetune.c.id.desc()).limit(limit)
-    return conn.execute(query if before is None else query.where(finetune.c.id < before)).all()
+    rows = conn.execute(query if before is None else query.where(finetune.c.id < before))
+    return opened(conn, "finetune", rows)
 
 
 def waiting(conn: Connection) -> Sequence[AnyRow]:
@@ -69,12 +77,12 @@ def last_released(conn: Connection, tenants: Iterable[str]) -> Mapping[str, floa
 
 def held(conn: Connection) -> Sequence[AnyRow]:
     """Those in the hands of trainers."""
-    return conn.execute(select(finetune).where(_HELD).order_by(finetune.c.id)).all()
+    return opened(conn, "finetune", conn.execute(select(finetune).where(_HELD).order_by(finetune.c.id)))
 
 
 def in_run(conn: Connection, run: str) -> AnyRow | None:
     """The one whose run counts, if any."""
-    return conn.execute(select(finetune).where(_HELD, finetune.c.run == run)).first()
+    return _one(conn, select(finetune).where(_HELD, finetune.c.run == run))
 
 
 def release(
@@ -90,7 +98,7 @@ def release(
         "lease_until": lease_until,
         "progress": None,
     }
-    return conn.execute(change.values(values).returning(finetune)).first()
+    return _one(conn, change.values(values).returning(finetune))
 
 
 def started(conn: Connection, *, id: str, run: str, lease_until: float, now: float) -> bool:
@@ -136,7 +144,7 @@ def end(
     if run is not None:
         change = change.where(finetune.c.run == run)
     values = {"state": state, "result": result, "lease_until": None, "progress": None, "ended_at": now}
-    return conn.execute(change.values(values).returning(finetune)).first()
+    return _one(conn, change.values(values).returning(finetune))
 
 
 def by_state(conn: Connection) -> Mapping[str, int]:

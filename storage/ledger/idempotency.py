@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from schemas.errors import IdempotencyConflict, StillRunning
+from schemas.errors import IdempotencyConflict, StillRunning, TenantErased
+from storage.ledger.sealed import opened, sealed_text
 from storage.ledger.tables import idempotency
 
 #: How long an answer is kept; published in the API's description.
@@ -79,7 +80,10 @@ def begin(
     if row.fingerprint != fingerprint:
         raise IdempotencyConflict(field=_HEADER)
     if row.status is not None:
-        return Replay(status=row.status, headers=json.loads(row.headers), body=row.body)
+        (plain,) = opened(conn, "idempotency", [row])
+        if not plain.body:
+            raise TenantErased
+        return Replay(status=row.status, headers=json.loads(row.headers), body=plain.body)
     if row.created_at + in_progress_seconds > now or not _take_over(conn, scope, row.created_at, now):
         raise StillRunning(field=_HEADER)
     return Fresh(token=_token(scope, row.expires_at))
@@ -87,7 +91,8 @@ def begin(
 
 def finish(conn: Connection, scope: Scope, *, status: int, headers: Mapping[str, str], body: str) -> None:
     """Keep the answer; `headers` are those to give again."""
-    answer = {"status": status, "headers": json.dumps(dict(headers)), "body": body}
+    kept = sealed_text(conn, "idempotency", "body", body, tenant=scope.tenant, row=f"{scope.route}/{scope.key}")
+    answer = {"status": status, "headers": json.dumps(dict(headers)), "body": kept}
     conn.execute(update(idempotency).where(scope.matches(), idempotency.c.status.is_(None)).values(**answer))
 
 

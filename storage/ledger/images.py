@@ -7,11 +7,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, insert, select
 
+from schemas.errors import SealBroken
 from schemas.states import ImageState, Lane
+from storage.ledger.sealed import BLANK, SEALED, columns, open_text, opened, sealed
 from storage.ledger.sql import AnyRow, as_json, run, statement
 from storage.ledger.tables import NO_DEADLINE, image
 
@@ -42,10 +45,13 @@ class NewImage:
     #: JSON of the outcome, for an image that has ended already.
     result: str | None = None
     ended_at: float | None = None
+    #: JSON list of descriptions, and JSON of the variation by which its prompt differs from the request's.
+    descriptions: str = "[]"
+    fairness: str | None = None
 
 
 class Claimed(NamedTuple):
-    """What a claim hands to the worker."""
+    """What a claim hands to the worker; an empty spec is one that cannot be read any more."""
 
     id: str
     tenant: str
@@ -55,7 +61,12 @@ class Claimed(NamedTuple):
     alt: str
     lang: str
     copy_key: str | None
+    descriptions: str
+    fairness: str | None
     traceparent: str | None
+    #: JSON of the prompt's verdict, and JSON list of the verdicts about the pictures that the request brought.
+    prompt_verdict: str | None = None
+    upload_verdicts: str | None = None
 
 
 class Head(NamedTuple):
@@ -107,10 +118,14 @@ class Ended(NamedTuple):
 
 def add(conn: Connection, images: Sequence[NewImage]) -> None:
     if images:
-        conn.execute(insert(image), [vars(new) for new in images])
+        conn.execute(insert(image), sealed(conn, "image", (vars(new) for new in images)))
 
 
-_CLAIMED = "id, tenant, job, digest, spec, alt, lang, copy_key, (SELECT traceparent FROM job WHERE job.id = image.job)"
+_OF_JOB = ", ".join(
+    f"(SELECT {name} FROM job WHERE job.id = image.job) AS {name}"
+    for name in ("traceparent", "prompt_verdict", "upload_verdicts")
+)
+_CLAIMED = f"id, tenant, job, digest, spec, alt, lang, copy_key, descriptions, fairness, {_OF_JOB}"
 # state is spelled out and not bound: only then is the partial index usable by both planners.
 CLAIM = {
     **statement(
@@ -134,7 +149,7 @@ def claim(
 ) -> list[Claimed]:
     """Release up to `count` planned images, earliest deadline first, then in the order they were planned."""
     rows = run(conn, CLAIM, lane=lane, tenant=tenant, batch_key=batch_key, count=count, microbatch=microbatch)
-    return [Claimed(*row) for row in rows]
+    return _claimed(conn, rows.all())
 
 
 _CLAIM_SUSPECT = statement(
@@ -144,7 +159,35 @@ _CLAIM_SUSPECT = statement(
 
 def claim_suspect(conn: Connection, *, id: str, microbatch: str) -> list[Claimed]:
     """Release one suspect alone; empty when it has ended meanwhile."""
-    return [Claimed(*row) for row in run(conn, _CLAIM_SUSPECT, id=id, microbatch=microbatch)]
+    return _claimed(conn, run(conn, _CLAIM_SUSPECT, id=id, microbatch=microbatch).all())
+
+
+def _claimed(conn: Connection, rows: Sequence[AnyRow]) -> list[Claimed]:
+    """Opened one by one: a single row that was tampered with must not hold up its tenant, let alone the others."""
+    return [_readable(conn, row) for row in rows]
+
+
+def _readable(conn: Connection, row: AnyRow) -> Claimed:
+    found = Claimed(*row)
+    try:
+        words: dict[str, Any] = {
+            name: _opened_word(conn, found, name, getattr(found, name)) for name in SEALED["image"]
+        }
+    except SealBroken:
+        return found._replace(spec="")
+    found = found._replace(**words)
+    return found._replace(spec="") if found.spec in _DROPPED else found
+
+
+def _opened_word(conn: Connection, row: Claimed, name: str, text: str | None) -> str | None:
+    if text is None:
+        return None
+    plain = open_text(conn, "image", name, text, tenant=row.tenant, row=row.id)
+    return BLANK.get(name) if plain is None else plain
+
+
+#: Specs without a prompt: what the sweep and a dropped key leave behind.
+_DROPPED = frozenset({"", "{}"})
 
 
 _SUSPECTS = statement(
@@ -185,7 +228,7 @@ def heads(conn: Connection) -> list[Head]:
     if conn.dialect.name == "postgresql":
         return [Head(*row) for row in conn.execute(_SKIP_SCAN)]
     found = []
-    row = conn.execute(_FIRST).first()
+    row: AnyRow | None = conn.execute(_FIRST).first()
     while row is not None:
         found.append(Head(*row))
         row = _after(conn, found[-1])
@@ -258,17 +301,23 @@ def suspect(conn: Connection, *, microbatch: str, images: Iterable[Held]) -> Non
     run(conn, _SUSPECT, rows=rows, microbatch=microbatch)
 
 
-_OPEN = "state IN ('planned', 'released', 'suspect')"
+#: What a worker's report may still change, and what a customer may still cancel.
+OPEN = "state IN ('planned', 'released', 'suspect')"
+_UNENDED = "state IN ('planned', 'released', 'suspect', 'held')"
 _SETTLE = statement(
     f"""UPDATE image SET state = v.end_state, result = v.outcome, ended_at = :now, microbatch = NULL
-        FROM {{rows}} AS v WHERE image.id = v.image_id AND image.digest = v.image_digest AND {_OPEN}
+        FROM {{rows}} AS v WHERE image.id = v.image_id AND image.digest = v.image_digest
+          AND ({OPEN} OR image.state = 'held' AND v.end_state = 'rendered')
         RETURNING id, job, batch, state""",
     rows="image_id text, image_digest text, end_state text, outcome text",
 )
 
 
 def settle(conn: Connection, endings: Sequence[Ending], now: float) -> list[Ended]:
-    """End images that are still open; returns only those that changed, so that what arrives twice counts once."""
+    """End images that are still open; returns only those that changed, so that what arrives twice counts once.
+
+    A held image ends by this as rendered alone: its picture, which only a permission could store, has been published.
+    """
     if not endings:
         return []
     # Of two endings of one image in one call the earlier one stands.
@@ -278,7 +327,7 @@ def settle(conn: Connection, endings: Sequence[Ending], now: float) -> list[Ende
 
 _CANCEL = {
     column: statement(
-        f"UPDATE image SET state = 'canceled', ended_at = :now, microbatch = NULL WHERE {column} = :owner AND {_OPEN} RETURNING id, job, batch, state"
+        f"UPDATE image SET state = 'canceled', ended_at = :now, microbatch = NULL WHERE {column} = :owner AND {_UNENDED} RETURNING id, job, batch, state"
     )
     for column in ("job", "batch")
 }
@@ -325,6 +374,7 @@ def rendered_before(conn: Connection, *, tenant: str, digests: Iterable[str]) ->
 
 _SUMMARY = (
     image.c.id,
+    image.c.tenant,
     image.c.job,
     image.c.state,
     image.c.digest,
@@ -332,30 +382,46 @@ _SUMMARY = (
     image.c.alt,
     image.c.copy_key,
     image.c.result,
+    image.c.descriptions,
+    image.c.fairness,
+    image.c.erased_at,
 )
 
 
 def of_job(conn: Connection, job: str, limit: int = 1000) -> Sequence[AnyRow]:
     """The images of a job in the order they were planned: (id, job, state, digest, spec, alt, copy_key, result)."""
-    return conn.execute(select(*_SUMMARY).where(image.c.job == job).order_by(image.c.id).limit(limit)).all()
+    query = select(*_SUMMARY).where(image.c.job == job).order_by(image.c.id).limit(limit)
+    return opened(conn, "image", conn.execute(query))
 
 
 def some(conn: Connection, ids: Sequence[str]) -> Sequence[AnyRow]:
     """Images by id, with the columns of `of_job`."""
-    return conn.execute(select(*_SUMMARY).where(image.c.id.in_(ids)).order_by(image.c.id)).all()
+    query = select(*_SUMMARY).where(image.c.id.in_(ids)).order_by(image.c.id)
+    return opened(conn, "image", conn.execute(query))
 
 
 def get(conn: Connection, *, tenant: str, id: str) -> AnyRow | None:
     """The whole row of one of the tenant's images."""
-    return conn.execute(select(image).where(image.c.id == id, image.c.tenant == tenant)).first()
+    query = select(image).where(image.c.id == id, image.c.tenant == tenant)
+    return next(iter(opened(conn, "image", conn.execute(query))), None)
 
 
 _OF_BATCH = statement(
-    """SELECT image.id, image.job, image.state, image.digest, image.spec, image.alt, image.copy_key, image.result, job.row, job.row_key
+    """SELECT image.id, image.tenant, image.job, image.state, image.digest, image.spec, image.alt, image.copy_key, image.result,
+              image.descriptions, image.fairness, image.erased_at, job.row, job.row_key
        FROM image JOIN job ON job.id = image.job WHERE image.batch = :batch AND image.id > :after ORDER BY image.id LIMIT :count"""
 )
 
 
 def of_batch(conn: Connection, batch: str, *, after: str = "", count: int = 500) -> Sequence[AnyRow]:
     """One page of a batch's images in the order they were planned, each with its manifest row."""
-    return run(conn, _OF_BATCH, batch=batch, after=after, count=count).all()
+    rows = opened(conn, "image", run(conn, _OF_BATCH, batch=batch, after=after, count=count))
+    return [_with_row_key(conn, row) for row in rows]
+
+
+def _with_row_key(conn: Connection, row: AnyRow) -> AnyRow:
+    """A row with the key of its manifest row in clear, which is sealed as a part of its job."""
+    if row.row_key is None:
+        return row
+    plain = open_text(conn, "job", "row_key", row.row_key, tenant=row.tenant, row=row.job)
+    return row if plain == row.row_key else SimpleNamespace(**{**columns(row), "row_key": plain})

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from storage.ledger.images import Ended
+from storage.ledger.sealed import opened, sealed
 from storage.ledger.sql import AnyRow, as_json, run, statement
 from storage.ledger.tables import job
 
@@ -31,6 +32,8 @@ class NewJob:
     recipe: str | None = None
     #: JSON of the prompt's verdict.
     prompt_verdict: str | None = None
+    #: JSON list of the verdicts about the pictures it brought.
+    upload_verdicts: str | None = None
     rendered: int = 0
     blocked: int = 0
     sequence: int = 0
@@ -44,7 +47,7 @@ class NewJob:
 
 def add(conn: Connection, jobs: Sequence[NewJob]) -> None:
     if jobs:
-        conn.execute(insert(job), [vars(new) for new in jobs])
+        conn.execute(insert(job), sealed(conn, "job", (vars(new) for new in jobs)))
 
 
 _TALLY = """UPDATE {table} SET rendered = rendered + v.n_rendered, blocked = blocked + v.n_blocked, failed = failed + v.n_failed,
@@ -68,7 +71,7 @@ def tally(conn: Connection, ended: Iterable[Ended], now: float) -> Sequence[AnyR
     `sequence` grows by one per image and one for the job, so that each event of the job can have its own number.
     """
     rows = tally_rows((one.job, one.state) for one in ended)
-    return run(conn, _JOBS, rows=rows, now=now).all() if rows != "[]" else []
+    return opened(conn, "job", run(conn, _JOBS, rows=rows, now=now)) if rows != "[]" else []
 
 
 def tally_rows(pairs: Iterable[tuple[str, str]]) -> str:
@@ -93,7 +96,8 @@ def counts(row: AnyRow) -> Mapping[str, int]:
 
 
 def get(conn: Connection, *, tenant: str, id: str) -> AnyRow | None:
-    return conn.execute(select(job).where(job.c.id == id, job.c.tenant == tenant)).first()
+    query = select(job).where(job.c.id == id, job.c.tenant == tenant)
+    return next(iter(opened(conn, "job", conn.execute(query))), None)
 
 
 def of_tenant(
@@ -101,4 +105,4 @@ def of_tenant(
 ) -> Sequence[AnyRow]:
     """A tenant's jobs, newest first; `before` is the last id of the page before."""
     query = select(job).where(job.c.tenant == tenant).order_by(job.c.id.desc()).limit(limit)
-    return conn.execute(query if before is None else query.where(job.c.id < before)).all()
+    return opened(conn, "job", conn.execute(query if before is None else query.where(job.c.id < before)))

@@ -18,7 +18,7 @@ class PostgresLedger:
     dialect = "postgresql"
 
     def __init__(self, url: URL, pool_size: int) -> None:
-        self._engine = create_engine(url, pool_size=pool_size, max_overflow=pool_size)
+        self._engine = create_engine(url, pool_size=pool_size, max_overflow=pool_size, hide_parameters=True)
         self.changes: Changes = NotifiedChanges(self._listening)
 
     @contextmanager

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, CursorResult, Row, TextClause, text
 
 Statement = Mapping[str, TextClause]
-AnyRow: TypeAlias = Row[*tuple[Any, ...]]
+#: A row as the database gave it, or with its sealed columns opened.
+AnyRow: TypeAlias = Row[*tuple[Any, ...]] | SimpleNamespace
 
 
 def statement(template: str, rows: str = "") -> Statement:

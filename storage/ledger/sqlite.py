@@ -74,7 +74,12 @@ class SqliteLedger:
             return _connect(self.path, *pragmas)
 
         return create_engine(
-            "sqlite://", creator=creator, poolclass=QueuePool, pool_size=pool_size, max_overflow=pool_size
+            "sqlite://",
+            creator=creator,
+            poolclass=QueuePool,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            hide_parameters=True,  # an error's text would quote customers
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Double,
@@ -40,6 +41,11 @@ def _partial(name: str, *columns: str, where: str) -> Index:
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
+def _words(table: str) -> Index:
+    """What the sweep seeks by that drops the words of what has ended."""
+    return _partial(f"{table}_words", "ended_at", where="ended_at IS NOT NULL AND erased_at IS NULL")
+
+
 #: One row per picture to be made: the unit of state, safety, billing and redrive.
 image = Table(
     "image",
@@ -66,11 +72,19 @@ image = Table(
     Column("result", Text),
     Column("created_at", Double, nullable=False),
     Column("ended_at", Double),
+    #: JSON list of schemas.description.Description, the first of which is `alt` and `lang`.
+    Column("descriptions", Text, nullable=False, server_default=text("'[]'")),
+    #: JSON of schemas.fairness.Variation; it holds added words, no prompt.
+    Column("fairness", Text),
+    #: When its words were dropped; what is left are states, numbers and, unless its customer had it erased, its digest.
+    Column("erased_at", Double),
     # Only what the releaser seeks by, and nothing on images that are not waiting: the cost of a claim must not grow
     # with the backlog of others nor with what has ended.
     _partial("image_ready", "lane", "tenant", "batch_key", "deadline", "id", where="state = 'planned'"),
     _partial("image_suspect", "id", where="state = 'suspect'"),
+    _partial("image_held", "batch", "job", where="state = 'held'"),
     _partial("image_start_by", "start_by", where="state IN ('planned', 'released') AND start_by IS NOT NULL"),
+    _words("image"),
     Index("image_job", "job"),
     Index("image_batch", "batch", "id"),
     Index("image_digest", "tenant", "digest"),
@@ -88,6 +102,8 @@ job = Table(
     Column("row_key", Text),
     Column("recipe", String(80)),
     Column("prompt_verdict", Text),
+    #: JSON list of coarse schemas.verdict.Verdict, of stage upload.
+    Column("upload_verdicts", Text),
     *_counters(),
     Column("webhook_url", Text),
     #: JSON list of event types.
@@ -96,8 +112,24 @@ job = Table(
     Column("traceparent", String(64)),
     Column("created_at", Double, nullable=False),
     Column("ended_at", Double),
+    Column("erased_at", Double),
     Index("job_batch", "batch", "row"),
     Index("job_tenant", "tenant", "id"),
+)
+
+#: Whose turn it is in a rotation of looks: the same unit (a product, or one shot of a prompt) keeps its place for ever, so
+#: that a manifest that comes again names the same images, whatever was added to it.
+rotation = Table(
+    "rotation",
+    metadata,
+    Column("tenant", String(64), nullable=False),
+    #: Digest of what is rotated and towards which target.
+    Column("cycle", String(80), nullable=False),
+    #: HMAC-SHA256 under a key of the installation: it may stand for a prompt.
+    Column("unit", String(64), nullable=False),
+    Column("place", Integer, nullable=False),
+    PrimaryKeyConstraint("tenant", "cycle", "unit"),
+    Index("rotation_place", "tenant", "cycle", "place"),
 )
 
 #: One accepted manifest: a group of jobs.
@@ -124,9 +156,13 @@ batch = Table(
     Column("traceparent", String(64)),
     Column("results_key", Text),
     Column("errors_key", Text),
+    #: JSON of schemas.webhook.NearDuplicates, once the batch has ended.
+    Column("near_duplicates", Text),
     Column("created_at", Double, nullable=False),
     Column("ended_at", Double),
+    Column("erased_at", Double),
     _partial("batch_open", "id", where="phase <> 'ended'"),
+    _words("batch"),
     Index("batch_tenant", "tenant", "id"),
 )
 
@@ -247,7 +283,9 @@ delivery = Table(
     Column("last_error", Text),
     Column("created_at", Double, nullable=False),
     Column("ended_at", Double),
+    Column("erased_at", Double),
     _partial("delivery_due", "next_attempt_at", where="state = 'pending'"),
+    _words("delivery"),
     _partial("delivery_owed", "endpoint", "next_attempt_at", where="state = 'pending'"),
     Index("delivery_about", "about"),
     Index("delivery_endpoint", "endpoint", "id"),
@@ -301,7 +339,9 @@ finetune = Table(
     Column("lease_until", Double),
     Column("started_at", Double),
     Column("ended_at", Double),
+    Column("erased_at", Double),
     _partial("finetune_open", "id", where="state IN ('queued', 'released', 'running')"),
+    _words("finetune"),
     Index("finetune_tenant", "tenant", "id"),
 )
 
@@ -339,4 +379,80 @@ adapter = Table(
     Column("created_at", Double, nullable=False),
     Column("deleted_at", Double),
     PrimaryKeyConstraint("tenant", "name"),
+)
+
+#: Data keys, wrapped under the installation's secret. Texts of the tenant name theirs by its number; new ones take the highest.
+tenant_key = Table(
+    "tenant_key",
+    metadata,
+    Column("tenant", String(64), nullable=False),
+    Column("number", Integer, nullable=False),
+    #: NULL once it was dropped: what it sealed can be read nowhere any more.
+    Column("wrapped", Text),
+    Column("created_at", Double, nullable=False),
+    Column("erased_at", Double),
+    PrimaryKeyConstraint("tenant", "number"),
+)
+
+#: What was asked to be erased, committed before anything is removed, so that a crash in between only delays it.
+erasure = Table(
+    "erasure",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    #: A job or a batch by its id, or empty for everything of the tenant.
+    Column("subject", String(64), nullable=False),
+    #: waiting (for microbatches that may still store pictures) -> removing -> watching (for a worker that was given up
+    #: and stores a picture all the same) -> done
+    Column("state", String(12), nullable=False),
+    #: JSON list of microbatches.
+    Column("waits_for", Text, nullable=False, server_default=text("'[]'")),
+    #: JSON list of the objects to be removed again at the end of the watch; sealed.
+    Column("keys", Text, nullable=False, server_default=text("'[]'")),
+    #: JSON object: how much of what was removed.
+    Column("removed", Text, nullable=False, server_default=text("'{}'")),
+    Column("requested_at", Double, nullable=False),
+    Column("done_at", Double),
+    _partial("erasure_open", "id", where="state <> 'done'"),
+    Index("erasure_subject", "tenant", "subject"),
+)
+
+#: What may not be erased while a law or a court says so.
+legal_hold = Table(
+    "legal_hold",
+    metadata,
+    Column("tenant", String(64), nullable=False),
+    #: As in `erasure`.
+    Column("subject", String(64), nullable=False),
+    Column("placed_at", Double, nullable=False),
+    PrimaryKeyConstraint("tenant", "subject"),
+)
+
+#: Pictures that tenants' requests brought, as they lie in the results stores.
+kept_input = Table(
+    "kept_input",
+    metadata,
+    Column("tenant", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    #: As it is kept.
+    Column("bytes", BigInteger, nullable=False),
+    #: Whether it was sent or fetched, and counts towards the tenant's quota; copies of a tenant's own objects do not.
+    Column("counted", Boolean, nullable=False),
+    Column("added_at", Double, nullable=False),
+    #: When a request last named it, to the hour.
+    Column("used_at", Double, nullable=False),
+    #: Since when its objects are being removed; nobody may come to need it then.
+    Column("removing_at", Double),
+    PrimaryKeyConstraint("tenant", "sha256"),
+    Index("kept_input_used", "used_at"),
+)
+
+#: What needs a kept picture: a job, a batch or a fine-tune, by its id.
+input_use = Table(
+    "input_use",
+    metadata,
+    Column("tenant", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("owner", String(40), nullable=False),
+    PrimaryKeyConstraint("tenant", "sha256", "owner"),
 )

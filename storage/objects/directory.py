@@ -41,6 +41,7 @@ STRAY_AGE_SECONDS = 3600.0
 PARTIAL, ABOUT, MARKER = ".partial", ".about", ".store.json"
 #: Media types of files that were dropped in, or whose description is lost.
 MEDIA_TYPES = {
+    ".avif": "image/avif",
     ".csv": "text/csv",
     ".html": "text/html",
     ".jpeg": "image/jpeg",

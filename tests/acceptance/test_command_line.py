@@ -97,8 +97,9 @@ def test_one_picture_without_any_server(tmp_path: Path) -> None:
     ]
 
     assert [0, 0] == [one.returncode for one in told], told[0].stderr
-    assert (tmp_path / "0.png").read_bytes() == (tmp_path / "1.png").read_bytes()
-    assert (128, 128) == Image.open(tmp_path / "0.png").size
+    first, again = (Image.open(tmp_path / f"{n}.png").convert("RGB") for n in range(2))
+    assert first.tobytes() == again.tobytes()  # files differ in their signatures
+    assert (128, 128) == first.size
     assert "does not know: zeppelin" in told[0].stdout
 
 

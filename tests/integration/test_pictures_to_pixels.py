@@ -36,7 +36,9 @@ class Shop:
 
     def __init__(self, home: Path) -> None:
         # Without a recipe: those that are shipped speak of things that the toy has no words for.
-        settings = load_settings({"AQUATINT_HOME": str(home)}, None).model_copy(update={"upload_recipe": ""})
+        # And without a classifier, which an operator who takes in pictures has to waive.
+        given = {"AQUATINT_HOME": str(home), "AQUATINT_UPLOAD_SCREENING": "installed"}
+        settings = load_settings(given, None).model_copy(update={"upload_recipe": ""})
         self.parts = ToyParts(settings=settings)
         self.client = TestClient(make_api(api_deps(self.parts, Crew())))
         self.fleet = Fleet(self.parts.ledger, models=(self.parts.offer,))
@@ -46,6 +48,8 @@ class Shop:
             screen=self.parts.output_screen,
             stores=self.parts.results_of,
             reporter=self,
+            way_out=self.parts.way_out,
+            inputs=self.parts.input_reader,
         )
         self.results = self.parts.results_of("default")
 
@@ -112,6 +116,9 @@ def test_a_request_with_everything_becomes_a_stored_picture(shop: Shop) -> None:
     receipt = Receipt.model_validate_json(shop.results.get(image["receipt_key"]))
     assert [one.field for one in receipt.inputs] == ["image", "mask", "control.0.image"]
     assert (receipt.spec.strength, receipt.spec.adapters[0].digest) == (1.0, adapter)
+    # What is kept is a clean copy: its record says of what, and what the screens said.
+    record = shop.parts.kept_inputs_of("default").record(receipt.inputs[0].sha256)
+    assert record is not None and [one.stage for one in record.verdicts.values()] == ["upload"]
 
 
 def test_a_result_can_be_the_next_input(shop: Shop) -> None:
@@ -158,7 +165,7 @@ def test_a_manifest_of_photos(shop: Shop) -> None:
 
     seen = shop.client.get(f"/v1/batches/{batch}").json()
     assert [(one["row"], one["code"], one["field"]) for one in seen["rejected"]] == [
-        (2, "bad_image", "image"),
+        (2, "image_damaged", "image"),
         (4, "input_missing", "adapters.0.name"),
     ]
     assert [one["state"] for one in shop.images(batch)] == ["rendered"] * 3

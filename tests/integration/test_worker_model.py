@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from microbatches import Reports, a_microbatch, a_task, allow
+from microbatches import Reports, a_microbatch, a_task, a_way_out, allow
 from pictures import a_mask, as_file
 from PIL import Image
 
@@ -69,6 +69,7 @@ def a_worker(model: TextToImage, store: MemoryStore, reports: Reports) -> Worker
         screen=allow,
         stores=lambda tenant: store,
         reporter=reports,
+        way_out=a_way_out(lambda tenant: store),
     )
 
 

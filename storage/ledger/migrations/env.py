@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+from storage.ledger import oversight_tables  # noqa: F401  (its tables belong to the same metadata)
 from storage.ledger.tables import metadata
 
 context.configure(

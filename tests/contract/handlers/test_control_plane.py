@@ -20,6 +20,7 @@ from control_plane import (
     started,
     verdict,
 )
+from ledgers import delivery_bodies
 from sqlalchemy import text
 
 from handlers.cancel import cancel_job
@@ -48,7 +49,7 @@ def _job(fleet: Fleet, id: str) -> Any:
 
 def _bodies(fleet: Fleet, type: str | None = None) -> list[dict[str, Any]]:
     with fleet.ledger.read() as conn:
-        found = [json.loads(row.body) for row in conn.execute(text("SELECT body FROM delivery ORDER BY id"))]
+        found = [json.loads(body) for body in delivery_bodies(conn)]
     return [body for body in found if type in (None, body["type"])]
 
 
@@ -72,7 +73,7 @@ def test_one_job_from_plan_to_webhook(ledger: Ledger) -> None:
     assert body["data"]["counts"] == {
         "total": 10,
         "rendered": 10,
-        **dict.fromkeys(("blocked", "failed", "canceled", "expired", "rejected_rows"), 0),
+        **dict.fromkeys(("blocked", "failed", "canceled", "expired", "held", "rejected_rows"), 0),
     }
     assert body["data"]["state"] == "completed"
     assert body["data"]["metadata"] == {"order": "7"}
@@ -475,3 +476,20 @@ def test_costs_are_learned_from_reports(ledger: Ledger) -> None:
 
     assert cost is not None
     assert (cost.fixed, cost.per_image) == (pytest.approx(0.1), pytest.approx(0.2))
+
+
+def test_the_prompts_verdict_goes_along(ledger: Ledger) -> None:
+    """What the prompt was found to be travels with each image, without times, so that its receipt can say so."""
+    fleet = Fleet(ledger)
+    fleet.plan(n=2)
+    fleet.beat("w1")
+    (sent,) = fleet.tick()
+
+    for task in sent.images:
+        (told,) = task.verdicts
+        assert (told.stage, told.decision, told.policy) == (
+            "prompt",
+            Decision.ALLOW,
+            verdict(Decision.ALLOW).policy,
+        )
+        assert {check.milliseconds for check in told.checks} <= {0.0}

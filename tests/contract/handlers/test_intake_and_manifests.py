@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from control_plane import MODEL, Fleet, WordScreen, a_planner, finished, plan
+from ledgers import delivery_bodies
 from sqlalchemy import text
 
 from handlers.cancel import cancel_batch
@@ -19,6 +20,7 @@ from schemas.errors import AddressRefused, BadInput, OutOfRange, PromptRefused, 
 from schemas.object_event import ObjectCreated
 from schemas.request import Webhook
 from storage.ledger.engine import Ledger
+from storage.ledger.sealed import opened
 from storage.objects.memory import MemoryStore
 
 HOOK = Webhook(url="https://example.org/hook")
@@ -69,7 +71,8 @@ class Door:
 
     def batch(self, id: str) -> Any:
         with self.ledger.read() as conn:
-            return conn.execute(text("SELECT * FROM batch WHERE id = :id"), {"id": id}).one()
+            found = conn.execute(text("SELECT * FROM batch WHERE id = :id"), {"id": id})
+            return opened(conn, "batch", found)[0]
 
     def lines(self, key: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.store.get(key).splitlines()]
@@ -80,9 +83,7 @@ class Door:
 
     def told(self) -> list[dict[str, Any]]:
         with self.ledger.read() as conn:
-            return [
-                json.loads(row.body) for row in conn.execute(text("SELECT body FROM delivery ORDER BY id"))
-            ]
+            return [json.loads(body) for body in delivery_bodies(conn)]
 
 
 class _NoRecipes:

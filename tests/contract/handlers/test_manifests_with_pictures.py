@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 from control_plane import MODEL, Fleet, a_planner
+from kept_pictures import input_ports, same_pixels
 from pictures import a_picture, as_file
-from sqlalchemy import text
 
 from handlers.inputs import Inputs
 from handlers.intake import Intake
 from handlers.manifest_planner import ManifestParams, ManifestPlanner
 from handlers.triggers import Trigger
-from safety.input_image import inspect
+from safety.input_image import PictureReader
 from schemas.cloudevent import GENERATION_REQUESTED, CloudEvent
 from schemas.errors import InputMissing, StoreUnavailable
-from schemas.input_image import InputImage
+from schemas.input_image import CleanPicture
 from schemas.object_event import ObjectCreated
 from schemas.object_keys import input_key
-from storage.ledger import adapters
+from storage.ledger import adapters, batches, images
 from storage.ledger.adapters import AdapterRow
 from storage.ledger.engine import Ledger
 from storage.objects.memory import MemoryStore
@@ -47,11 +47,12 @@ class Shop:
         self.ledger, self.fleet = ledger, Fleet(ledger, models=(ABLE,))
         self.uploads, self.results = MemoryStore(bucket="uploads"), MemoryStore(bucket="results")
         self.looked = 0
-        inputs = Inputs(
-            results=lambda tenant: self.of(self.results, tenant),
-            uploads=lambda tenant: self.of(self.uploads, tenant),
-            inspect=self.look,
+        ports = input_ports(
+            lambda tenant: self.of(self.results, tenant),
+            lambda tenant: self.of(self.uploads, tenant),
+            clean=self.look,
         )
+        inputs = Inputs(ports)
         planner = replace(a_planner(ABLE), resolve_input=inputs.resolve, find_adapter=self.find)
         clock = self.fleet.clock
         self.intake = Intake(
@@ -73,9 +74,9 @@ class Shop:
     def of(self, store: MemoryStore, tenant: str) -> ObjectStore:
         return store if tenant == "default" else PrefixedStore(store, f"tenants/{tenant}")
 
-    def look(self, data: bytes) -> InputImage:
+    def look(self, data: bytes) -> CleanPicture:
         self.looked += 1
-        return inspect(data)
+        return PictureReader().clean(data)
 
     def find(self, tenant: str, name: str) -> AdapterRow | None:
         with self.ledger.read() as conn:
@@ -98,14 +99,12 @@ class Shop:
 
     def specs(self, batch: str) -> dict[int, dict[str, Any]]:
         """Row number to spec."""
-        query = "SELECT job.row, image.spec FROM image JOIN job ON job.id = image.job WHERE image.batch = :id"
         with self.ledger.read() as conn:
-            return {row.row: json.loads(row.spec) for row in conn.execute(text(query), {"id": batch})}
+            return {row.row: json.loads(row.spec) for row in images.of_batch(conn, batch)}
 
     def errors(self, batch: str) -> list[tuple[int, str, str | None]]:
-        query = "SELECT row, problem FROM row_error WHERE batch = :id ORDER BY row"
         with self.ledger.read() as conn:
-            found = [(row.row, json.loads(row.problem)) for row in conn.execute(text(query), {"id": batch})]
+            found = [(row.row, json.loads(row.problem)) for row in batches.row_errors(conn, batch)]
         return [(row, told["code"], told["field"]) for row, told in found]
 
 
@@ -137,12 +136,12 @@ def test_a_bad_picture_takes_no_neighbour_with_it(ledger: Ledger) -> None:
     shop.plan()
 
     assert shop.errors(id) == [
-        (2, "bad_image", "image"),
+        (2, "image_damaged", "image"),
         (3, "input_missing", "image"),
-        (4, "bad_image", "image"),
+        (4, "image_unsupported", "image"),
         (5, "out_of_range", "image"),
         (6, "unsupported", "image"),
-        (7, "bad_image", "control_image"),
+        (7, "image_damaged", "control_image"),
         (8, "unsupported", "control_kind"),
         (9, "input_missing", "adapters"),
     ]
@@ -202,7 +201,7 @@ def test_an_accepted_image_does_not_change_with_its_upload(shop: Shop, change: s
     shop.fleet.beat("w1")
     (sent,) = shop.fleet.tick()
     assert sent.images[0].spec.image == sha256(PNG)
-    assert shop.results.get(input_key(sha256(PNG))) == PNG
+    assert same_pixels(shop.results.get(input_key(sha256(PNG))), PNG)
 
 
 def test_a_repeat_of_an_event_stays_accepted_when_its_upload_is_gone(shop: Shop) -> None:
@@ -247,4 +246,5 @@ def test_a_manifest_in_a_tenants_folder_is_that_tenants(shop: Shop) -> None:
     shop.plan()
     assert shop.errors(id) == [(1, "input_missing", "image")]
     assert shop.specs(id)[2]["image"] == sha256(OTHER)
-    assert [entry.key for entry in shop.results.list()] == [f"tenants/bolt/{input_key(sha256(OTHER))}"]
+    kept = f"tenants/bolt/{input_key(sha256(OTHER))}"
+    assert [entry.key for entry in shop.results.list()] == [kept, f"{kept}.json"]

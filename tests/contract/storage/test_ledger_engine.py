@@ -14,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 
+import storage.ledger.oversight_tables  # noqa: F401  (its tables belong to the same metadata)
 from schemas.errors import BadSettings, LedgerBusy, StoreDenied, StoreFull
 from storage.ledger import marks
 from storage.ledger.engine import Ledger

@@ -257,7 +257,7 @@ def test_a_batch_counts_and_pages_its_images(ledger: Ledger) -> None:
         made = _job(conn, 5, batch=batch.id)
         (row,) = batches.tally(conn, images.settle(conn, _rendered(made[:3]), NOW))
         assert (row.rendered, row.total) == (3, 5)
-        assert batches.planned(conn, id=batch.id) and not batches.complete(conn)
+        assert batches.planned(conn, id=batch.id, tenant="default") and not batches.complete(conn)
         batches.tally(conn, images.cancel_batch(conn, batch.id, NOW))
         assert [one.id for one in batches.complete(conn)] == [batch.id]
 

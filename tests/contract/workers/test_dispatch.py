@@ -15,6 +15,7 @@ from microbatches import (
     Reports,
     a_microbatch,
     a_task,
+    a_way_out,
     allow,
     eventually,
     keys,
@@ -49,7 +50,14 @@ class Fleet:
 def a_worker(store: ObjectStore, reports: Reports) -> Worker:
     settings = WorkerSettings(worker_id="wrk_1", heartbeat_seconds=None)
     renderer = NullRenderer({MODEL: MODEL_DIGEST})
-    return Worker(settings, renderer=renderer, screen=allow, stores=lambda tenant: store, reporter=reports)
+    return Worker(
+        settings,
+        renderer=renderer,
+        screen=allow,
+        stores=lambda tenant: store,
+        reporter=reports,
+        way_out=a_way_out(lambda tenant: store),
+    )
 
 
 def in_process(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Fleet]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from api_world import OUTCOMES_SECRET, TOKENS, AllowAll, Api, NoRecipes, Watched
 from fastapi.testclient import TestClient
+from kept_pictures import input_ports
 from prometheus_client import CollectorRegistry
 
 from handlers.api.app import make_api
@@ -18,7 +19,6 @@ from handlers.intake import Intake
 from handlers.planner import Planner
 from handlers.triggers import Trigger
 from handlers.webhooks.address_guard import AddressGuard
-from safety.input_image import inspect
 from schemas.model_offer import ModelOffer
 from storage.ledger.engine import Ledger
 from storage.objects.memory import MemoryStore
@@ -39,7 +39,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
     def results(tenant: str) -> ObjectStore:
         return PrefixedStore(store, f"tenants/{tenant}")
 
-    inputs = Inputs(results=results, uploads=lambda tenant: PrefixedStore(uploads, tenant), inspect=inspect)
+    inputs = Inputs(input_ports(results, lambda tenant: PrefixedStore(uploads, tenant)))
     guard = AddressGuard(
         resolver=lambda host, port: ["10.0.0.1"] if "internal" in host else ["93.184.216.34"]
     )

@@ -43,7 +43,8 @@ def test_sending_again_is_harmless(api: Api) -> None:
     """The same bytes get the same answer and lie there once, whatever image type they are declared as."""
     first, again = send(api), send(api, kind="image/jpeg; q=1")
     assert (first.status_code, again.status_code, first.json()) == (201, 201, again.json())
-    assert [entry.key for entry in api.store.list()] == [f"tenants/acme/{input_key(SHA)}"]
+    kept = f"tenants/acme/{input_key(SHA)}"
+    assert [entry.key for entry in api.store.list()] == [kept, f"{kept}.json"]
 
 
 def test_what_another_tenant_sent_is_not_there(api: Api) -> None:
@@ -63,9 +64,9 @@ def test_what_another_tenant_sent_is_not_there(api: Api) -> None:
         (PNG, "application/json", 415, "wrong_media_type", "content-type"),
         (PNG, "", 415, "wrong_media_type", "content-type"),
         (PNG, "multipart/form-data; boundary=x", 415, "wrong_media_type", "content-type"),
-        (b"", "image/png", 422, "bad_image", None),
-        (b"<svg/>", "image/svg+xml", 422, "bad_image", None),
-        (PNG[:-60], "image/png", 422, "bad_image", None),
+        (b"", "image/png", 422, "image_unsupported", None),
+        (b"<svg/>", "image/svg+xml", 422, "image_unsupported", None),
+        (PNG[:-60], "image/png", 422, "image_damaged", None),
     ],
 )
 def test_what_is_no_picture_is_refused(

@@ -12,6 +12,7 @@ from control_plane import Fleet, failed, finished, gpu_done, rendered, returned,
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from ledgers import delivery_bodies
 from sqlalchemy import text
 
 from handlers.cancel import cancel_job
@@ -196,7 +197,7 @@ class Chaos(RuleBasedStateMachine):
 
     def _each_job_was_told_of_once(self) -> None:
         with self.ledger.read() as conn:
-            bodies = [json.loads(row.body) for row in conn.execute(text("SELECT body FROM delivery"))]
+            bodies = [json.loads(body) for body in delivery_bodies(conn)]
         told = Counter(body["data"]["job"] for body in bodies if body["type"] == "job.completed")
         assert told == Counter(self.jobs)
         images = Counter(body["data"]["image"]["id"] for body in bodies if body["type"] == "image.rendered")

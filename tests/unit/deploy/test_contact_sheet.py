@@ -8,7 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from deploy.contact_sheet import CELL_WIDTH, Entry, to_html, write_sheet
+from deploy.contact_entry import Entry
+from deploy.contact_picture import CELL_WIDTH, FRAME, GAP, HEADER, MARGIN, PICTURE_HEIGHT
+from deploy.contact_sheet import to_html, write_sheet
 
 
 def png(colour: str, size: tuple[int, int] = (64, 48)) -> bytes:
@@ -60,7 +62,7 @@ def test_a_blocked_image_is_shown_as_missing(tmp_path: Path) -> None:
     )
 
     assert "no picture: blocked" in page.read_text()
-    assert Image.open(picture).getpixel((40, 150)) == (236, 236, 234)
+    assert Image.open(picture).getpixel((MARGIN + 20, MARGIN + HEADER + 20)) == FRAME
 
 
 def test_the_picture_shows_each_image(tmp_path: Path) -> None:
@@ -70,7 +72,10 @@ def test_the_picture_shows_each_image(tmp_path: Path) -> None:
     )
     with Image.open(picture) as sheet:
         colours = {
-            sheet.getpixel((28 + CELL_WIDTH // 2 + n * (CELL_WIDTH + 16), 28 + 96 + 104)) for n in range(2)
+            sheet.getpixel(
+                (MARGIN + CELL_WIDTH // 2 + n * (CELL_WIDTH + GAP), MARGIN + HEADER + PICTURE_HEIGHT // 2)
+            )
+            for n in range(2)
         }
 
     assert {(255, 0, 0), (0, 255, 0)} == colours
@@ -82,3 +87,29 @@ def test_an_empty_run_still_makes_a_sheet(tmp_path: Path) -> None:
 
     assert page.exists()
     assert Image.open(picture).width > 0
+
+
+def test_credentials_and_languages_are_shown_and_told_by_more_than_colour() -> None:
+    """Each card says in words whether its signature is intact, and speaks every language of its alt text."""
+    good = entry(
+        1, credentials="Made by AI, signed", intact=True, languages={"de": "Tasse <rot>", "en": "Mug"}
+    )
+    bad = entry(2, credentials="Made by AI; signature broken", state="rendered")
+    page = to_html("t", ["1 of 2 intact"], [good, bad])
+
+    assert '<span lang="de">Tasse &lt;rot&gt;</span>' in page and '<span lang="en">Mug</span>' in page
+    assert '<span class="good">Made by AI, signed</span>' in page
+    assert '<span class="bad">Made by AI; signature broken</span>' in page
+
+
+def test_long_words_stay_on_their_card(tmp_path: Path) -> None:
+    """Texts of any length are wrapped or cut: nothing is drawn outside the card."""
+    long = entry(
+        1, title="x" * 300, alt="wide " * 90, prompt="y" * 900, verdict="z" * 200, credentials="w " * 200
+    )
+    _, picture = write_sheet(tmp_path, "Run", ["fact " * 120], [long])
+    with Image.open(picture) as sheet:
+        right = sheet.crop((MARGIN + CELL_WIDTH, MARGIN + HEADER + 60, sheet.width, sheet.height))
+        below = sheet.crop((0, sheet.height - MARGIN, sheet.width, sheet.height))
+
+    assert {(246, 246, 244)} == {one[1] for part in (right, below) for one in part.getcolors(9999)}

@@ -30,7 +30,11 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     place.mkdir(parents=True)
     for name, data in adapter_files("acme").items():
         (place / name).write_bytes(data)
-    variables = {"AQUATINT_HOME": str(tmp_path / "home"), "AQUATINT_MODEL": str(tmp_path / "model")}
+    variables = {
+        "AQUATINT_HOME": str(tmp_path / "home"),
+        "AQUATINT_MODEL": str(tmp_path / "model"),
+        "AQUATINT_UPLOAD_SCREENING": "installed",  # no classifier is installed here
+    }
     return load_settings(variables, None)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from microbatches import MODEL, MODEL_DIGEST, Reports, a_microbatch, a_task, allow, keys
+from microbatches import MODEL, MODEL_DIGEST, Reports, a_microbatch, a_task, a_way_out, allow, keys
 
 from schemas.errors import BadSettings, QueueUnavailable
 from schemas.outcome import Heartbeat
@@ -68,6 +68,7 @@ def test_container_renders_and_reports(monkeypatch: pytest.MonkeyPatch) -> None:
             screen=allow,
             stores=lambda tenant: store,
             reporter=reports,
+            way_out=a_way_out(lambda tenant: store),
         )
 
     monkeypatch.setattr(modal_app, "make_worker", make_worker)

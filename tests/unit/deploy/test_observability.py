@@ -8,7 +8,8 @@ import logging
 import pytest
 import structlog
 
-from deploy.observability import SECRET_FIELDS, _scrub, configure_logging, redact
+from deploy.observability import configure_logging, scrub
+from deploy.redaction import SECRET_FIELDS, Redactor
 from schemas.settings import Settings
 
 
@@ -75,11 +76,11 @@ def test_error_reports_carry_no_request() -> None:
         "exception": {"values": [{"value": "GET https://h/x?signature=canary failed"}]},
     }
 
-    assert "canary" not in json.dumps(_scrub(event, {}))
+    assert "canary" not in json.dumps(scrub(Redactor(b"k" * 32), event, {}))
 
 
 def test_redaction_leaves_ordinary_fields() -> None:
     """Only secrets are masked."""
-    assert {"event": "x", "images": 3, "job": "job_1"} == redact(
-        None, "", {"event": "x", "images": 3, "job": "job_1"}
-    )
+    line = {"event": "x", "images": 3, "job": "job_1", "ids": ["img_1"], "share": 0.5, "ok": True, "none": None}
+
+    assert line == Redactor(b"k" * 32).event(line)

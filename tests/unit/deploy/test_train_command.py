@@ -59,12 +59,13 @@ def test_a_recipe_with_a_mistake_is_refused_by_name(tmp_path: Path) -> None:
     assert not (tmp_path / "work").exists()
 
 
-def test_a_recipe_whose_inputs_are_missing_is_not_started(tmp_path: Path) -> None:
-    """What the shipped recipe goes on from must be there first."""
-    code, said = run(str(RECIPES / "starter.toml"), "--work", str(tmp_path))
+@pytest.mark.parametrize(("recipe", "missing"), [("starter", "first/"), ("starter-first", "starter-1.0.0")])
+def test_a_recipe_whose_inputs_are_missing_is_not_started(tmp_path: Path, recipe: str, missing: str) -> None:
+    """What a shipped recipe goes on from must be there first."""
+    code, said = run(str(RECIPES / f"{recipe}.toml"), "--work", str(tmp_path))
 
     assert 2 == code
-    assert "starter-1.0.0" in said
+    assert missing in said
 
 
 def test_an_unknown_stage_is_refused_with_those_there_are(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from handlers.attachments import DEFAULT_STRENGTH, MASKED_STRENGTH
 from handlers.planner import Origin, Plan, Planner
 from models import shot
 from schemas.errors import BadImage, BadInput, InputMissing, OutOfRange, StoreUnavailable, Unsupported
-from schemas.input_image import InputImage
+from schemas.input_image import JudgedInput
 from schemas.model_offer import ModelOffer
 from schemas.render_spec import RenderSpec, UsedAdapter, UsedControl
 from schemas.request import GenerationRequest
@@ -27,11 +27,11 @@ ABLE = MODEL.model_copy(
     }
 )
 PICTURES = {
-    "uploads/photo.jpg": InputImage(sha256="1" * 64, media_type="image/jpeg", bytes=9, width=1200, height=800),
-    "uploads/mask.png": InputImage(sha256="2" * 64, media_type="image/png", bytes=9, width=600, height=401),
-    "uploads/tall.png": InputImage(sha256="3" * 64, media_type="image/png", bytes=9, width=800, height=1200),
-    "uploads/holes.png": InputImage(sha256="4" * 64, media_type="image/png", bytes=9, width=600, height=400, transparent=True),
-    "uploads/black.png": InputImage(sha256="5" * 64, media_type="image/png", bytes=9, width=600, height=400, lightest=20),
+    "uploads/photo.jpg": JudgedInput(sha256="1" * 64, media_type="image/jpeg", bytes=9, width=1200, height=800),
+    "uploads/mask.png": JudgedInput(sha256="2" * 64, media_type="image/png", bytes=9, width=600, height=401),
+    "uploads/tall.png": JudgedInput(sha256="3" * 64, media_type="image/png", bytes=9, width=800, height=1200),
+    "uploads/holes.png": JudgedInput(sha256="4" * 64, media_type="image/png", bytes=9, width=600, height=400, transparent=True),
+    "uploads/black.png": JudgedInput(sha256="5" * 64, media_type="image/png", bytes=9, width=600, height=400, lightest=20),
 }  # fmt: skip
 
 
@@ -50,10 +50,12 @@ class Shelf:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
+        self.policies: set[str] = set()
         self.fault: Exception | None = None
 
-    def resolve(self, tenant: str, reference: str) -> InputImage:
+    def resolve(self, tenant: str, reference: str, policy_digest: str) -> JudgedInput:
         self.asked.append((tenant, reference))
+        self.policies.add(policy_digest)
         if self.fault is not None:
             raise self.fault
         if reference not in PICTURES:

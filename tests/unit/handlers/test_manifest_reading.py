@@ -172,7 +172,9 @@ def test_a_row_becomes_a_request() -> None:
     assert made.request.size == ("128x128", "160x96")
     assert (made.request.n, made.request.seed, made.request.lane) == (3, 7, "bulk")
     assert made.request.output.key == "shop/A-1/{size}-{shot}.png"
-    assert (made.recipe, made.row_key, made.alt) == ("shop@2", "A-1", "mug in red")
+    assert (made.recipe, made.row_key) == ("shop@2", "A-1")
+    assert made.words is not None
+    assert made.words.alts == {"en": "mug in red"}
 
 
 @pytest.mark.parametrize(
@@ -264,7 +266,7 @@ def test_a_row_brings_pictures_and_adapters(recipe: Recipe | None) -> None:
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"image": "https://shop.example/a.jpg"}, "image"),
+        ({"image": "ftp://shop.example/a.jpg"}, "image"),
         ({"image": ""}, "image"),
         ({"strength": "much"}, "strength"),
         ({"control_kind": ""}, "control_kind"),

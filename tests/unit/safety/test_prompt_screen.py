@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from safety.policy import STANDARD, STRICT, StageRules
 from safety.prompt_screen import PromptScreen
 from safety.rule_pack import PairRule, RulePack, TermGroup, built_in_packs
-from schemas.errors import ScreenMissing
+from schemas.errors import PromptRefused, ScreenMissing
 from schemas.verdict import Decision
 
 SCREEN = PromptScreen(STANDARD, built_in_packs())
@@ -220,3 +220,24 @@ def test_a_listed_term_stays_listed(term: str, at: int, sign: str, upper: bool) 
     cut = term[:at] + sign + term[at:]
 
     assert SCREEN.check(f"a {cut.upper() if upper else cut} picture").decision is Decision.BLOCK
+
+
+def test_words_beside_prompts_are_insisted_on() -> None:
+    """Captions and trigger words that the policy refuses are an error that names their field and not their words."""
+    SCREEN.insist({"trigger": "our style", "caption": "a red mug"})
+    with pytest.raises(PromptRefused) as refusal:
+        SCREEN.insist({"trigger": "our style", "caption": "a beheading"})
+
+    assert refusal.value.field == "caption" and refusal.value.reasons == ("caption.listed_term",)
+    assert "beheading" not in refusal.value.detail
+    with pytest.raises(ScreenMissing):
+        SCREEN.insist({"caption": None})  # type: ignore[dict-item]
+
+
+def test_policies_share_their_rules() -> None:
+    """The same compiled rules under another policy: another decision, the same digest of the packs."""
+    strict = SCREEN.under(STRICT)
+
+    assert strict.packs_sha256 == SCREEN.packs_sha256
+    assert strict.check("a child on a beach").decision is Decision.BLOCK
+    assert SCREEN.check("a child on a beach").decision is Decision.ALLOW

@@ -1,6 +1,7 @@
 """Rule packs: read, hashed, compiled, matched."""
 
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from safety.rule_pack import (
     PairRule,
     RulePack,
     TermGroup,
+    active_packs,
     built_in_packs,
     load_packs,
+    overdue,
     packs_sha256,
     read_pack,
 )
@@ -178,3 +181,54 @@ def test_an_operators_own_packs(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a pack", "utf-8")
 
     assert found("grault", *load_packs(tmp_path)) == {"illicit": 1.0}
+
+
+def test_occasional_terms_expire() -> None:
+    """A group counts to its last day; without it the rules are others, and say so by their digest."""
+    ours = pack(words("grault"), words("garply", expires="2026-12-31"))
+
+    assert ours.on(date(2026, 12, 31)) is ours
+    left = ours.on(date(2027, 1, 1))
+    assert found("garply", left) == {} and found("grault", left) == {"illicit": 1.0}
+    assert left.sha256 != ours.sha256
+    assert active_packs([pack(words("garply", expires="2026-12-31"))], date(2027, 1, 1)) == ()
+
+
+def test_a_list_that_is_due_is_named() -> None:
+    """Somebody should read a list again in time."""
+    ours = pack(words("grault"), review_by="2026-12-31")
+
+    assert overdue([ours], date(2026, 12, 31)) == ()
+    assert overdue([ours], date(2027, 1, 1)) == ("test",)
+
+
+@pytest.mark.parametrize(
+    ("line", "at"),
+    [
+        ('{"kind": "word", "terms": ["two words"]}', 4),
+        ('{"kind": "word", "category": "nonsense", "terms": ["a"]}', 4),
+        ('{"kind": "word", "terms": ["a"], "surprise": 1}', 4),
+        ('{"kind": "word" "terms": ["a"]}', 4),
+    ],
+)
+def test_a_fault_is_placed(line: str, at: int, tmp_path: Path) -> None:
+    """The operator is told in which line of which file the fault is."""
+    text = '{"id": "x", "version": "1", "language": "en", "groups": [\n\n\n' + line + "\n]}"
+    (tmp_path / "ours.json").write_text(text, "utf-8")
+
+    with pytest.raises(BadSettings, match=rf"ours\.json, line {at}:"):
+        load_packs(tmp_path)
+
+
+def test_two_packs_of_one_id_are_refused(tmp_path: Path) -> None:
+    """Also when the other one is built in: a context is named by its pack."""
+    (tmp_path / "en.json").write_text('{"id": "en", "version": "1", "language": "en"}', "utf-8")
+
+    with pytest.raises(BadSettings, match="more than one"):
+        load_packs(tmp_path)
+
+
+def test_an_unknown_context_of_another_pack_is_refused() -> None:
+    """It is found when the rules are compiled."""
+    with pytest.raises(BadSettings, match="nobody/things"):
+        compile_rules([pack(words("grault", allow=("nobody/things",)))])

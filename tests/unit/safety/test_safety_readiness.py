@@ -76,7 +76,7 @@ def test_a_broken_classifier_is_refused(domain: str) -> None:
 
 def test_the_report(packs: tuple[RulePack, ...]) -> None:
     """Policy, packs and screens each have a line with a digest; a broken screen is told, not raised."""
-    parts = describe(STRICT, packs, [Installed("sexual"), Installed("sexual", works=False)])
+    parts = describe([STRICT], packs, [Installed("sexual"), Installed("sexual", works=False)])
 
     assert [part.name for part in parts][:2] == ["policy strict", "rule pack de"]
     assert [part.ready for part in parts[-2:]] == [True, False]

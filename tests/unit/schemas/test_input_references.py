@@ -25,10 +25,12 @@ SHA = "ab" * 32
         (f"results/images/ab/{SHA}.png", "results", f"images/ab/{SHA}.png"),
         ("results/catalogue/MUG-1.webp", "results", "catalogue/MUG-1.webp"),
         (f"inputs/{SHA}", "inputs", SHA),
+        ("https://shop.example/a.png?size=2", "web", "https://shop.example/a.png?size=2"),
+        ("HTTPS://shop.example/a.png", "web", "HTTPS://shop.example/a.png"),
     ],
 )
-def test_three_places_can_be_named(text: str, place: str, key: str) -> None:
-    """Uploads, results and what was sent before, each by its key."""
+def test_four_places_can_be_named(text: str, place: str, key: str) -> None:
+    """Uploads, results and what was sent before, each by its key; and what lies on the web, by its address."""
     assert InputReference.parse(text) == InputReference(place=place, key=key)  # type: ignore[arg-type]
 
 
@@ -75,18 +77,16 @@ def test_nothing_else_can_be_named(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "https://shop.example/a.png",
-        "http://169.254.169.254/latest/meta-data",
         "s3://bucket/a.png",
+        "ftp://shop.example/a.png",
         "file:///etc/passwd",
         "data:image/png;base64,AAAA",
-        "HTTPS://shop.example/a.png",
         "javascript:alert(1)",
     ],
 )
 @pytest.mark.parametrize("field", ["image", "mask", "control.0.image"])
 def test_addresses_are_refused_with_the_way_to_go(text: str, field: str) -> None:
-    """An address is valid and cannot be fetched here; the answer says what to do instead, and names the field."""
+    """Only what https leads to is fetched; the answer says what to do instead, and names the field."""
     named = {
         "image": f"inputs/{SHA}",
         "mask": f"inputs/{SHA}",
@@ -153,5 +153,5 @@ def test_what_does_not_go_together_is_refused_by_field(
 def test_a_bad_image_is_told_before_its_mask() -> None:
     """The fault of the image itself comes first, not that the mask has none."""
     with pytest.raises(ValidationError) as caught:
-        GenerationRequest.model_validate({"prompt": "a", "image": "https://x/y", "mask": "uploads/m.png"})
+        GenerationRequest.model_validate({"prompt": "a", "image": "s3://x/y", "mask": "uploads/m.png"})
     assert from_validation(caught.value).field == "image"

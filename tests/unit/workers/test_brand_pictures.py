@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import BadInput, InputMissing, OutOfRange
+from schemas.errors import BadImage, BadInput, InputMissing, InputRefused, OutOfRange
 from schemas.finetune import MAX_IMAGE_BYTES, FinetuneSpec
 from schemas.object_keys import input_key
 from storage.objects.memory import MemoryStore
@@ -77,7 +79,7 @@ def test_captions_from_the_listing_from_beside_or_from_the_request(stores: Store
 
 def test_single_pictures_from_all_three_places(stores: Stores, tmp_path: Path) -> None:
     """Uploads, earlier results and bytes that were sent before; files are called by what they are."""
-    sha = "ab" * 32
+    sha = hashlib.sha256(b"no picture").hexdigest()
     stores.uploads.put("a.gif", JPEG)
     stores.uploads.put("b", WEBP)
     stores.results.put("images/aa/x.png", PNG)
@@ -91,6 +93,35 @@ def test_single_pictures_from_all_three_places(stores: Stores, tmp_path: Path) -
         "00003.png",
         "00004.png",
     ]
+
+
+def test_only_clean_copies_reach_the_folder(stores: Stores, tmp_path: Path) -> None:
+    """What lies there was re-encoded; of a picture that cannot be read nothing does, and curation counts it as dropped."""
+
+    def clean(data: bytes) -> bytes:
+        if data == JPEG:
+            raise BadImage
+        return b"\x89PNG\r\n\x1a\nclean"
+
+    for number, data in enumerate((PNG, JPEG, WEBP, PNG)):
+        stores.uploads.put(f"brand/{number}.png", data)
+    found = fetched(a_spec(), replace(stores, clean=clean), tmp_path)
+    mine = b"\x89PNG\r\n\x1a\nclean"
+    assert [data for data, _ in found.values()] == [mine, b"", mine, mine]
+
+
+def test_a_picture_that_is_not_allowed_ends_the_fine_tune(stores: Stores, tmp_path: Path) -> None:
+    """By its place in the list: an adapter must not learn what may not be drawn."""
+
+    def judge(png: bytes) -> None:
+        if png == WEBP:
+            raise InputRefused("not allowed", limit={"decision": "block"})
+
+    for number, data in enumerate((PNG, JPEG, WEBP, PNG)):
+        stores.uploads.put(f"brand/{number}.png", data)
+    with pytest.raises(InputRefused) as caught:
+        fetched(a_spec(), replace(stores, judge=judge), tmp_path)
+    assert (caught.value.field, caught.value.limit) == ("images.2", {"decision": "block"})
 
 
 def test_hostile_names_stay_in_the_folder(stores: Stores, tmp_path: Path) -> None:

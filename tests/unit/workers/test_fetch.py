@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from microbatches import Reports, a_microbatch, a_task, allow
+from microbatches import Reports, a_microbatch, a_task, a_way_out, allow
 from pictures import a_mask, a_picture, as_file
 from PIL import Image, ImageDraw
 from toy_model import CARD, adapter_files, put_adapter, toy_model
@@ -27,6 +27,7 @@ from schemas.states import Stage
 from storage.objects.memory import MemoryStore
 from workers import fetch, shelf
 from workers.fetch import Fetcher
+from workers.input_reading import InputReader
 from workers.model_renderer import ModelRenderer
 from workers.worker import Worker, WorkerSettings
 
@@ -83,7 +84,12 @@ def reports() -> Reports:
 def worker(store: Counting, renderer: ModelRenderer, reports: Reports) -> Iterator[Worker]:
     settings = WorkerSettings(worker_id="wrk_1", heartbeat_seconds=None)
     with Worker(
-        settings, renderer=renderer, screen=allow, stores=lambda tenant: store, reporter=reports
+        settings,
+        renderer=renderer,
+        screen=allow,
+        stores=lambda tenant: store,
+        reporter=reports,
+        way_out=a_way_out(lambda tenant: store),
     ) as one:
         yield one
 
@@ -174,7 +180,8 @@ def test_one_bad_input_fails_alone(trouble: str, store: Counting, worker: Worker
     assert isinstance(first, ImageRendered) and isinstance(last, ImageRendered)
     assert isinstance(failed, ImageFailed)
     assert (failed.failure.stage, failed.failure.retryable) == (Stage.FETCH, False)
-    assert failed.failure.code == ("input_missing" if trouble == "missing" else "bad_image")
+    codes = {"missing": "input_missing", "changed": "bad_image", "undecodable": "image_damaged"}
+    assert failed.failure.code == codes[trouble]
     assert failed.failure.detail.startswith("image: ")
 
 
@@ -285,11 +292,9 @@ def test_the_receipt_lists_what_was_used(store: Counting, worker: Worker) -> Non
     assert b"compositeWithTrainedAlgorithmicMedia" in store.get(outcome.stored.key)
 
 
-def test_too_large_an_object_is_not_read_whole(
-    store: Counting, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_large_an_object_is_not_read_whole(store: Counting, renderer: ModelRenderer) -> None:
     """Whatever lies at the key, no more than the limit is read into memory."""
-    monkeypatch.setattr(fetch, "MAX_INPUT_BYTES", 50)
+    fetcher = Fetcher(lambda tenant: store, renderer, InputReader(stores=lambda tenant: store, most_bytes=50))
     with pytest.raises(BadImage) as caught:
         fetcher.fetch(brought(image=store.keep(PNG), strength=0.5))
     assert caught.value.limit == 50

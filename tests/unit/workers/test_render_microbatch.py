@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -17,10 +18,13 @@ from microbatches import (
     a_microbatch,
     a_task,
     a_verdict,
+    a_way_out,
     allow,
     eventually,
     keys,
 )
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from schemas.errors import QueueUnavailable, StoreFull, StoreUnavailable
 from schemas.microbatch import ImageTask
@@ -28,15 +32,16 @@ from schemas.outcome import Failure, ImageBlocked, ImageFailed, ImageRendered, I
 from schemas.receipt import Receipt
 from schemas.render_spec import RenderSpec
 from schemas.states import Stage
-from schemas.verdict import Check, Decision, Verdict
+from schemas.verdict import CategoryScore, Check, Decision, Verdict
 from storage.objects.memory import MemoryStore
 from storage.objects.store import ObjectStore, PutResult
 from workers import shelf
 from workers.fetch import Fetcher
+from workers.finishing import Finishing
 from workers.gpu import Gpu
 from workers.null_renderer import NullRenderer, pattern
-from workers.ports import NotRendered, OnStep, OutputScreen, Pixels, Ports, Renderer, Reporter, Work
-from workers.render import render_microbatch
+from workers.ports import NotRendered, OnStep, OutputScreen, Pixels, Renderer, Reporter, Work
+from workers.render import Ports, render_microbatch
 from workers.stop import Stop
 from workers.watchdog import Watchdog
 
@@ -92,6 +97,7 @@ def make_ports(store: MemoryStore, reports: Reports, io: ThreadPoolExecutor) -> 
             renderer=chosen,
             fetch=Fetcher(lambda tenant: store, chosen).fetch,
             screen=screen,
+            finishing=Finishing(way_out=a_way_out(lambda tenant: store), stores=lambda tenant: store),
             stores=lambda tenant: store,
             reporter=reporter,
             gpu=Gpu(Watchdog()),
@@ -144,6 +150,7 @@ def test_tenants_do_not_share_pictures(io: ThreadPoolExecutor, reports: Reports)
         renderer=renderer,
         fetch=Fetcher(stores.__getitem__, renderer).fetch,
         screen=allow,
+        finishing=Finishing(way_out=a_way_out(stores.__getitem__), stores=stores.__getitem__),
         stores=stores.__getitem__,
         reporter=reports,
         gpu=Gpu(Watchdog()),
@@ -182,21 +189,64 @@ def test_lost_picture_is_rendered_again(make_ports: Callable[..., Ports], store:
     assert isinstance(again, ImageRendered) and not again.stored.reused and store.head(again.stored.key)
 
 
+def written_again(png: bytes) -> bytes:
+    """The same picture and XMP in other bytes, as another worker's signature would make them."""
+    file, info, picture = BytesIO(), PngInfo(), Image.open(BytesIO(png))
+    info.add_itxt("XML:com.adobe.xmp", picture.text["XML:com.adobe.xmp"])  # type: ignore[attr-defined]
+    picture.save(file, "PNG", pnginfo=info, compress_level=1)
+    assert file.getvalue() != png
+    return file.getvalue()
+
+
 def test_picture_without_receipt_is_completed(make_ports: Callable[..., Ports], store: MemoryStore) -> None:
     """A worker that died between picture and receipt leaves a picture that is kept, and that the receipt describes."""
     task = a_task(1)
     (first,) = run(make_ports(), task)
     assert isinstance(first, ImageRendered)
     store.delete(first.stored.receipt_key)
-    store.put(first.stored.key, b"other bytes", if_absent=False)
+    left = written_again(store.get(first.stored.key))
+    store.put(first.stored.key, left, if_absent=False)
     (again,) = run(make_ports(), task)
-    assert (
-        isinstance(again, ImageRendered) and again.stored.sha256 == hashlib.sha256(b"other bytes").hexdigest()
-    )
+    assert isinstance(again, ImageRendered) and again.stored.sha256 == hashlib.sha256(left).hexdigest()
+    receipt = Receipt.model_validate_json(store.get(again.stored.receipt_key))
+    assert (receipt.image_sha256, receipt.image_bytes) == (again.stored.sha256, len(left))
+
+
+@pytest.mark.parametrize("seed", [None, 2])
+def test_what_was_not_checked_is_not_adopted(
+    make_ports: Callable[..., Ports], store: MemoryStore, seed: int | None
+) -> None:
+    """What lies under the digest without a receipt and shows another picture, or none, is replaced by the checked one."""
+    task = a_task(1)
+    (first,) = run(make_ports(), task)
+    assert isinstance(first, ImageRendered)
+    checked = store.get(first.stored.key)
+    other = b"other bytes"
+    if seed is not None:
+        (another,) = run(make_ports(), a_task(seed))
+        assert isinstance(another, ImageRendered)
+        other = store.get(another.stored.key)
+    store.delete(first.stored.receipt_key)
+    store.put(first.stored.key, other, if_absent=False)
+    (again,) = run(make_ports(), task)
+    assert isinstance(again, ImageRendered) and again.stored.sha256 == first.stored.sha256
+    assert store.get(first.stored.key) == checked
+
+
+def test_a_copy_is_made_of_what_the_receipt_describes_alone(
+    make_ports: Callable[..., Ports], store: MemoryStore
+) -> None:
+    """A stored picture that was exchanged since is not copied to a customer's key; the image fails and says so."""
+    (first,) = run(make_ports(), a_task(1))
+    assert isinstance(first, ImageRendered)
+    store.put(first.stored.key, b"exchanged", if_absent=False)
+    (copied,) = run(make_ports(), a_task(1, copy_key="shop/1.png"))
+    assert isinstance(copied, ImageFailed) and copied.failure.code == "not_allowed"
+    assert store.head("shop/1.png") is None
 
 
 @pytest.mark.parametrize(
-    ("redelivered", "good_for", "reason"), [(True, 3600.0, "redelivered"), (False, -1.0, "stale")]
+    ("redelivered", "good_for", "reason"), [(False, -1, "stale"), (True, 3600, "redelivered")]
 )
 def test_refused_microbatch_reports_what_is_stored(
     make_ports: Callable[..., Ports], reports: Reports, redelivered: bool, good_for: float, reason: str
@@ -259,14 +309,13 @@ def test_renderers_failures_are_passed_on(make_ports: Callable[..., Ports]) -> N
     assert isinstance(three, ImageReturned) and three.reason == "worker_fault"
 
 
-@pytest.mark.parametrize("decision", [Decision.BLOCK, Decision.REVIEW])
-def test_blocked_image_is_not_stored(
-    make_ports: Callable[..., Ports], store: MemoryStore, decision: Decision
-) -> None:
+def refuse(decision: Decision) -> OutputScreen:
+    return lambda pixels, specs: [a_verdict(decision) for _ in specs]
+
+
+def test_blocked_image_is_not_stored(make_ports: Callable[..., Ports], store: MemoryStore) -> None:
     """What a screen does not allow lies under no key at all."""
-    (outcome,) = run(
-        make_ports(screen=lambda pixels, specs: [a_verdict(decision)]), a_task(1, copy_key="shop/1.png")
-    )
+    (outcome,) = run(make_ports(screen=refuse(Decision.BLOCK)), a_task(1, copy_key="shop/1.png"))
     assert isinstance(outcome, ImageBlocked) and keys(store) == []
 
 
@@ -381,3 +430,26 @@ def test_one_render_at_a_time_and_gpu_done_with_the_next(
     done = [report.gpu_done.microbatch for report in reports.all if report.gpu_done]
     assert most == 1 and sorted(done) == sorted(report.microbatch for report in reports.started)
     eventually(lambda: len(reports.finished) == 4)
+
+
+def test_the_receipt_tells_of_every_stage(make_ports: Callable[..., Ports], store: MemoryStore) -> None:
+    """What prompt and uploads were found to be stands in the receipt before the output's verdict, without scores or times."""
+    found = {
+        "sexual": CategoryScore(score=0.12, threshold=0.6, source="scripted"),
+        "ip_logo": CategoryScore(score=0.93, threshold=0.7, source="scripted"),
+    }
+    check = Check(name="scripted", version="1", milliseconds=12.5, status="ok")
+    earlier = tuple(
+        a_verdict().model_copy(update={"stage": stage, "checks": (check,)}) for stage in ("prompt", "upload")
+    )
+    judged = a_verdict().model_copy(update={"categories": found, "checks": (check,)})
+    task = a_task(1).model_copy(update={"verdicts": earlier})
+
+    (outcome,) = run(make_ports(screen=lambda _pixels, specs: [judged for _ in specs]), task)
+    assert isinstance(outcome, ImageRendered) and outcome.verdict.categories == found
+    receipt = Receipt.model_validate_json(store.get(outcome.stored.receipt_key))
+    assert [one.stage for one in receipt.verdicts] == ["prompt", "upload", "output"]
+    assert (
+        receipt.verdicts[-1].found == ("ip_logo",) and receipt.verdicts[-1].categories["ip_logo"].score == 0.7
+    )
+    assert {one.milliseconds for verdict in receipt.verdicts for one in verdict.checks} == {0.0}

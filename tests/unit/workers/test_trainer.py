@@ -33,6 +33,7 @@ from schemas.outcome import Report
 from storage.broker.consumer import Delivery
 from storage.objects.memory import MemoryStore
 from storage.objects.prefixed import PrefixedStore
+from workers.brand_pictures import Stores
 from workers.null_tuner import NullTuner
 from workers.trainer import Trainer, TrainerSettings
 from workers.tuning import Cancelled, Curated, OnProgress, Tuned
@@ -110,12 +111,16 @@ class Stand:
         self.trainer = Trainer(
             TrainerSettings(trainer_id="trn_1", scratch=folder, heartbeat_seconds=3600, retry_seconds=0.01),
             tuner=self.tuner,
-            uploads=lambda tenant: PrefixedStore(self.uploads, tenant),
-            results=lambda tenant: PrefixedStore(self.results, tenant),
+            stores=self.stores,
             reporter=self.ear,
             watchdog=watchdog or Watchdog(bite=lambda: None),
         )
         self.trainer.start()
+
+    def stores(self, tenant: str) -> Stores:
+        return Stores(
+            uploads=PrefixedStore(self.uploads, tenant), results=PrefixedStore(self.results, tenant)
+        )
 
     def take(self, message: FinetuneTask | FinetuneStop | bytes) -> bool:
         """True when the message may be acknowledged at once."""
