@@ -136,18 +136,15 @@ class Planner:
         copies = _copy_keys(request, specs)
         # Sorted, because ids of one millisecond are in no order, and a job's images are listed by their ids.
         ids = sorted(new_id("img") for _ in specs)
+        texts = descriptions_json(said)
+        refused = verdict if blocked else None
         made = tuple(
-            replace(
-                _image(id, job_id, spec, copy, request, origin, verdict if blocked else None, now),
-                alt=said[0].alt,
-                lang=said[0].lang,
-                descriptions=descriptions_json(said),
-                fairness=shots[shot].variation_json,
+            _image(
+                id, job_id, spec, copy, request, origin, refused, now, said[0], texts, shots[shot].variation_json
             )
             for id, (shot, spec), copy in zip(ids, specs, copies, strict=True)
         )
-        job = _job(job_id, request, origin, verdict, made, now)
-        job = replace(job, upload_verdicts=_as_json(brought.verdicts))
+        job = _job(job_id, request, origin, verdict, brought.verdicts, made, now)
         turns = tuple(shot.turn for shot in shots if shot.turn is not None)
         return Plan(job=job, images=made, pictures=brought.pictures, turns=turns)
 
@@ -284,6 +281,9 @@ def _image(
     origin: Origin,
     blocked: Verdict | None,
     now: float,
+    main: Description,
+    descriptions: str,
+    variation: str | None,
 ) -> NewImage:
     name = spec.digest
     moments = [moment.timestamp() for moment in (request.finish_by, request.start_by) if moment is not None]
@@ -297,6 +297,10 @@ def _image(
         batch_key=spec.batch_key,
         digest=name,
         spec=spec.model_dump_json(),
+        alt=main.alt,
+        lang=main.lang,
+        descriptions=descriptions,
+        fairness=variation,
         copy_key=copy_key,
         deadline=moments[0] if moments else NO_DEADLINE,
         # What can no longer be finished in time need not be started either.
@@ -317,6 +321,7 @@ def _job(
     request: GenerationRequest,
     origin: Origin,
     verdict: Verdict,
+    of_pictures: Sequence[Verdict],
     made: Sequence[NewImage],
     now: float,
 ) -> NewJob:
@@ -335,6 +340,7 @@ def _job(
         recipe=origin.recipe,
         # Equal for equal findings, so that it is parsed once for many images.
         prompt_verdict=verdict.timeless().model_dump_json(),
+        upload_verdicts=_as_json(of_pictures),
         total=len(made),
         webhook_url=webhook.url if webhook and events else None,
         webhook_events=json.dumps(events) if webhook and events else None,
