@@ -59,11 +59,12 @@ def test_three_ways_to_one_picture(width: int, height: int) -> None:
     """ONNX INT8, torch and the stock diffusers pipeline draw the same picture from the same noise."""
     from models.diffusers_reference import CALL_DEFAULTS, load_pipeline
 
-    prompt, usual = "a red mug on a white background", load_card(STARTER).guidance.default
+    card = load_card(STARTER)
+    prompt, usual = "a red mug on a white background", card.guidance.default
     shot = Shot(prompt=prompt, seed=5, width=width, height=height, steps=8, guidance=usual)
     int8 = TextToImage.open(STARTER).render([shot])[0]
     fp32 = TextToImage.open(STARTER, runtime="torch", precision="fp32").render([shot])[0]
-    noise = torch.from_numpy(latent_noise(5, 8, height // 8, width // 8))[None]
+    noise = torch.from_numpy(latent_noise(5, card.flow.channels, height // 8, width // 8))[None]
     pipe = load_pipeline(STARTER)
     stock = pipe(
         prompt, latents=noise, width=width, height=height, num_inference_steps=8, guidance_scale=usual,
