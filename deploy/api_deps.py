@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry
 
-from deploy.compose import RESULTS, UPLOADS, Parts
+from deploy.base_parts import RESULTS, UPLOADS
+from deploy.compose import Parts
 from deploy.crew import Crew
 from handlers.api.ports import ApiDeps, ReadinessCheck
 from schemas.errors import QueueUnavailable

@@ -133,7 +133,7 @@ def webhook_secret(tenant: Annotated[str, typer.Argument(help="Tenant name.")] =
 @app.command()
 def migrate() -> None:
     """Bring the ledger's tables to the newest version."""
-    from deploy.compose import open_ledger
+    from deploy.base_parts import open_ledger
 
     with open_ledger(settings()):
         print("The ledger is up to date.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from deploy.compose import DEFAULT_TENANT, Parts
+from deploy.base_parts import DEFAULT_TENANT
+from deploy.compose import Parts
 
 if TYPE_CHECKING:
     from handlers.erasure import Eraser

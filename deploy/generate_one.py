@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from deploy.compose import DEFAULT_TENANT, Parts
+from deploy.base_parts import DEFAULT_TENANT
+from deploy.compose import Parts
 from handlers.recipes import parse_adapters
 from schemas.errors import (
     AquatintError,

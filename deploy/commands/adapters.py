@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.adapter_book import register_local
-from deploy.compose import DEFAULT_TENANT, Parts
+from deploy.base_parts import DEFAULT_TENANT
+from deploy.compose import Parts
 from deploy.environment import load_settings
 from schemas.errors import NotFound
 from storage.ledger import adapters

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from deploy.compose import DEFAULT_TENANT, Parts
+from deploy.base_parts import DEFAULT_TENANT
+from deploy.compose import Parts
 from deploy.environment import load_settings
 from safety.fairness.assigned import AssignedReport, Seen, gap_as_json, report
 from safety.fairness.gaps import Gap, gaps

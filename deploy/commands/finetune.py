@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from deploy.compose import DEFAULT_TENANT, Parts
+from deploy.base_parts import DEFAULT_TENANT
+from deploy.compose import Parts
 from deploy.environment import load_settings
 from models.card import ModelCard, load_card
 from models.errors import FinetuneRefused, ModelError, ModelUnusable

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from deploy.compose import Parts, master_keys
+from deploy.base_parts import master_keys
+from deploy.compose import Parts
 from deploy.environment import load_settings
 from deploy.home import begin_rotation, end_rotation, prepare_home
 from storage.ledger import tenant_keys
